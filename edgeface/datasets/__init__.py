@@ -1,0 +1,1 @@
+"""Annotated faces: one reader a dataset, and the rendered default."""

@@ -1,0 +1,130 @@
+"""Boxes and crops: the one place where pixels are moved.
+
+Pixel centres are at integers: the image's top-left corner is (-0.5, -0.5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Box:
+    """An axis-aligned box in pixels, ``x0 <= x1`` and ``y0 <= y1``."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    def __post_init__(self) -> None:
+        values = (self.x0, self.y0, self.x1, self.y1)
+        if not np.isfinite(values).all() or self.x1 < self.x0 or self.y1 < self.y0:
+            raise ValueError(f"box must be finite with x0 <= x1 and y0 <= y1. Received: {values}")
+
+    @classmethod
+    def around(cls, points: np.ndarray) -> Box:
+        """The tight box of the finite points of (K, 2)."""
+        points = np.asarray(points, np.float64).reshape(-1, 2)
+        points = points[np.isfinite(points).all(axis=1)]
+        if len(points) == 0:
+            raise ValueError("box needs at least one finite point. Received: none")
+        return cls(*points.min(0).tolist(), *points.max(0).tolist())
+
+    @property
+    def width(self) -> float:
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> float:
+        return self.y1 - self.y0
+
+    @property
+    def center(self) -> tuple[float, float]:
+        return (self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2
+
+    @property
+    def size(self) -> float:
+        """sqrt(w * h), the AFLW2000-3D normaliser."""
+        return float(np.sqrt(self.width * self.height))
+
+    def as_xyxy(self) -> tuple[float, float, float, float]:
+        return self.x0, self.y0, self.x1, self.y1
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A rotated square of the image: ``center`` px, side ``size`` px, turned by ``angle_deg``.
+
+    A positive angle is a crop frame turned clockwise on the screen (y down), so a head that leans
+    the same way stands upright in the crop. Crop coordinates run over [0, 1] from edge to edge.
+    """
+
+    center: tuple[float, float]
+    size: float
+    angle_deg: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite([*self.center, self.size, self.angle_deg]).all() and self.size > 0):
+            raise ValueError(f"crop must be finite with size > 0. Received: {self}")
+
+    def matrix(self, side: int, mirror: bool = False) -> np.ndarray:
+        """(2, 3): image pixels -> pixels of the ``side`` x ``side`` crop (integer centres on both sides)."""
+        scale = side / self.size
+        angle = np.deg2rad(self.angle_deg)
+        cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
+        linear = np.array([[cos, sin], [-sin, cos]])
+        if mirror:
+            linear[0] = -linear[0]
+        shift = (side - 1) / 2 - linear @ np.asarray(self.center, np.float64)
+        return np.column_stack([linear, shift])
+
+    def to_crop(self, points_px: np.ndarray) -> np.ndarray:
+        """(..., 2) image pixels -> [0, 1] crop coordinates."""
+        return (apply_affine(self.matrix(1), points_px) + 0.5).astype(np.float32)
+
+    def to_image(self, points: np.ndarray) -> np.ndarray:
+        """(..., 2) [0, 1] crop coordinates -> image pixels."""
+        inverse = cv2.invertAffineTransform(self.matrix(1))
+        return apply_affine(inverse, np.asarray(points, np.float64) - 0.5).astype(np.float32)
+
+    def extract(self, image: np.ndarray, side: int) -> np.ndarray:
+        """The (side, side, C) crop of a uint8 image; beyond its edge the border is repeated."""
+        return warp(image, self.matrix(side), side)
+
+
+def apply_affine(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(2, 3) affine on (..., 2) points; NaN stays NaN."""
+    return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+
+
+def warp(image: np.ndarray, matrix: np.ndarray, side: int) -> np.ndarray:
+    """Resample by an image -> crop affine (2, 3): area-averaged when it shrinks, bilinear otherwise."""
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    if scale < 0.5:
+        # Bilinear sampling aliases below half size: average whole blocks first.
+        factor = int(1 / scale)
+        height, width = image.shape[:2]
+        shrunk = (max(1, round(width / factor)), max(1, round(height / factor)))
+        small = cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)
+        fx, fy = width / shrunk[0], height / shrunk[1]
+        # small pixel u sits at image pixel (u + .5) * f - .5
+        up = np.array([[fx, 0, 0.5 * fx - 0.5], [0, fy, 0.5 * fy - 0.5], [0, 0, 1]])
+        image, matrix = small.reshape(*small.shape[:2], -1), (np.vstack([matrix, [0, 0, 1]]) @ up)[:2]
+    out = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return out.reshape(side, side, -1)
+
+
+def square_crop(box: Box, scale: float = 1.3, angle_deg: float = 0.0) -> Crop:
+    """The crop rule of every released model, ``square``: centred on the box, side = scale * its longer side.
+
+    The box is the tight box of the 68 points; a detector's box is first brought to that (see
+    `edgeface.runtime.detector`).
+    """
+    side = max(box.width, box.height)
+    if side <= 0:
+        raise ValueError(f"box must have a positive side. Received: {box}")
+    return Crop(box.center, scale * side, angle_deg)
