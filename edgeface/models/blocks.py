@@ -1,0 +1,54 @@
+"""Blocks that both networks are made of. Every layer is named; padding is explicit where a convolution strides."""
+
+from __future__ import annotations
+
+from keras import layers
+
+
+def conv_bn(x, filters: int, *, name: str, kernel: int = 3, stride: int = 1, relu: bool = True):
+    """Convolution, batch norm, ReLU. With stride 2, (H, W) must be even; the output is (H / 2, W / 2)."""
+    if stride > 1:
+        x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
+    x = layers.Conv2D(
+        filters, kernel, stride, padding="same" if stride == 1 else "valid", use_bias=False, name=f"{name}_conv"
+    )(x)
+    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn")(x)
+    return layers.ReLU(name=f"{name}_relu")(x) if relu else x
+
+
+def separable_bn(x, filters: int, *, name: str, stride: int = 1):
+    """Depthwise 3x3 and pointwise convolution, each with batch norm and ReLU (MobileNet)."""
+    if stride > 1:
+        x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
+    x = layers.DepthwiseConv2D(
+        3, stride, padding="same" if stride == 1 else "valid", use_bias=False, name=f"{name}_dw"
+    )(x)
+    x = layers.BatchNormalization(name=f"{name}_dw_bn")(x)
+    x = layers.ReLU(name=f"{name}_dw_relu")(x)
+    return conv_bn(x, filters, name=name, kernel=1)
+
+
+def residual(x, filters: int, *, name: str, stride: int = 1):
+    """Two 3x3 convolutions and a shortcut (ResNet's basic block)."""
+    y = conv_bn(x, filters, name=f"{name}_a", stride=stride)
+    y = conv_bn(y, filters, name=f"{name}_b", relu=False)
+    if stride > 1 or x.shape[-1] != filters:
+        x = layers.Conv2D(filters, 1, stride, use_bias=False, name=f"{name}_short_conv")(x)
+        x = layers.BatchNormalization(name=f"{name}_short_bn")(x)
+    return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
+
+
+def bottleneck(x, filters: int, *, name: str, stride: int = 1):
+    """1x1, 3x3, 1x1 convolutions, output ``filters`` channels, inner width a quarter (ResNet-50, Hourglass)."""
+    y = conv_bn(x, filters // 4, name=f"{name}_a", kernel=1)
+    y = conv_bn(y, filters // 4, name=f"{name}_b", stride=stride)
+    y = conv_bn(y, filters, name=f"{name}_c", kernel=1, relu=False)
+    if stride > 1 or x.shape[-1] != filters:
+        x = layers.Conv2D(filters, 1, stride, use_bias=False, name=f"{name}_short_conv")(x)
+        x = layers.BatchNormalization(name=f"{name}_short_bn")(x)
+    return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
+
+
+def upsample(x, *, name: str, factor: int = 2):
+    """Bilinear upsampling."""
+    return layers.UpSampling2D(factor, interpolation="bilinear", name=name)(x)

@@ -1,0 +1,174 @@
+"""CCR: cross-cascading regression of head pose and landmarks (Zhang et al.).
+
+Blocks of two branches: a pose branch (binned angles, decoded by expectation) and an hourglass landmark branch (maps,
+decoded by expectation). Deconvolutions turn the pose features back into maps; a channel-unification layer adds them to
+the landmarks' features, and the sum feeds the next block and the middle of its hourglass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import keras
+from keras import layers
+
+from edgeface.markup import markup
+from edgeface.models.blocks import bottleneck, conv_bn, residual, upsample
+from edgeface.models.layers import BinExpectation, SpatialExpectation
+
+
+@dataclass(frozen=True)
+class CcrConfig:
+    """CCR as the paper has it, by default. Where the paper is silent the comment gives the reason."""
+
+    name: str = "ccr_paper"
+    side: int = 256
+    channels: int = 3
+    stages: int = 2
+    """Blocks."""
+    stem: tuple[int, ...] = (64, 128)
+    """Widths of stride-2 convolutions: 256 -> 64."""
+    width: int = 256
+    """Channels of the hourglass and of the maps that blocks exchange (Newell et al.: 256)."""
+    hourglass_depth: int = 4
+    """Halvings: 64 -> 4, the paper's "4 x 4, for example"."""
+    unit: Literal["bottleneck", "residual"] = "bottleneck"
+    pose_widths: tuple[int, ...] = (256, 512, 1024, 2048)
+    """Pose branch levels. The first keeps the map's size, the next two halve it, any further keep 1/4 of it, so that two
+    stride-2 deconvolutions lead back (ResNet-50 with its last stride removed)."""
+    pose_units: tuple[int, ...] = (3, 4, 6, 3)
+    """Units a level (ResNet-50)."""
+    upsample: Literal["deconv", "bilinear"] = "deconv"
+    markups: tuple[str, ...] = ("aflw21",)
+    low_deg: float = -120.0
+    high_deg: float = 120.0
+    """AFLW's yaw runs to +-120 degrees."""
+    bins: int = 80
+    """N is not given; 3 degrees a bin, as Hopenet, whose loss the paper takes."""
+    sharpness: float = 20.0
+    """Softmax gain on maps whose target peak is 1: exp(20) outweighs the 4096 cells of background."""
+    cross: bool = True
+    """The pose features' way into the landmark branch and the next block."""
+
+    def __post_init__(self) -> None:
+        for field in ("stem", "pose_widths", "pose_units", "markups"):
+            object.__setattr__(self, field, tuple(getattr(self, field)))
+        if not self.markups:
+            raise ValueError("markups must name at least one. Received: ()")
+        for name in self.markups:
+            markup(name)
+        if self.stages < 1:
+            raise ValueError(f"stages must be at least 1. Received: {self.stages}")
+        if len(self.pose_widths) != len(self.pose_units) or len(self.pose_widths) < 3:
+            raise ValueError(
+                f"pose_widths and pose_units must have one length, at least 3. Received: {self.pose_widths}, {self.pose_units}"
+            )
+        shrink = 2 ** (len(self.stem) + self.hourglass_depth)
+        if self.side % shrink:
+            raise ValueError(f"side must be a multiple of {shrink}. Received: {self.side}")
+
+    @property
+    def network(self) -> str:
+        return "ccr"
+
+    @property
+    def map_side(self) -> int:
+        return self.side // 2 ** len(self.stem)
+
+
+def build_ccr(config: CcrConfig) -> keras.Model:
+    """The training graph: ``image`` (B, S, S, C), raw 0..255 -> a dict of outputs for every block i = 1, 2, …
+
+    ``s{i}_{markup}`` (B, K, 2) in [0, 1], ``s{i}_{markup}_spread`` (B, K), ``s{i}_{markup}_maps`` (B, H, W, K) linear maps
+    (trained towards Gaussians of peak 1), ``s{i}_bins`` (B, 3, N) logits, ``s{i}_pose`` (B, 3) degrees.
+    """
+    image = keras.Input((config.side, config.side, config.channels), name="image")
+    x = image
+    for i, width in enumerate(config.stem, 1):
+        x = conv_bn(x, width, name=f"stem{i}", stride=2)
+    x = _unit(x, config.width, config, "stem_out")
+
+    outputs: dict[str, keras.KerasTensor] = {}
+    carried = None
+    for block in range(1, config.stages + 1):
+        prefix = f"s{block}"
+        shallow, deep = _pose_branch(x, config, prefix)
+        outputs[f"{prefix}_bins"] = bins = _bins(deep, config, prefix)
+        outputs[f"{prefix}_pose"] = BinExpectation(config.low_deg, config.high_deg, name=f"{prefix}_pose")(bins)
+
+        hidden = _hourglass(x, carried if config.cross else None, config, prefix)
+        hidden = conv_bn(hidden, config.width, name=f"{prefix}_land", kernel=1)
+        returned = []
+        for name in config.markups:
+            maps = layers.Conv2D(markup(name).size, 1, name=f"{prefix}_{name}_maps")(hidden)
+            points, spread = SpatialExpectation(config.sharpness, name=f"{prefix}_{name}")(maps)
+            outputs[f"{prefix}_{name}"], outputs[f"{prefix}_{name}_spread"] = points, spread
+            outputs[f"{prefix}_{name}_maps"] = maps
+            returned.append(conv_bn(maps, config.width, name=f"{prefix}_{name}_back", kernel=1, relu=False))
+        if block < config.stages:
+            if config.cross:
+                returned.append(_upsampled_pose(deep, config, prefix))
+                returned.append(conv_bn(shallow, config.width, name=f"{prefix}_middle", kernel=1, relu=False))
+            # Without the input the sum would be a 21-channel bottleneck (Newell et al. add it too).
+            x = carried = layers.Add(name=f"{prefix}_out")([x, *returned])
+    return keras.Model(image, outputs, name=config.name)
+
+
+def _unit(x, width: int, config: CcrConfig, name: str, stride: int = 1):
+    return (bottleneck if config.unit == "bottleneck" else residual)(x, width, name=name, stride=stride)
+
+
+def _pose_branch(x, config: CcrConfig, prefix: str):
+    """Residual levels -> (features at the map's size, features at a quarter of it)."""
+    shallow = None
+    for level, (width, units) in enumerate(zip(config.pose_widths, config.pose_units, strict=True), 1):
+        for unit in range(1, units + 1):
+            stride = 2 if unit == 1 and level in (2, 3) else 1
+            x = _unit(x, width, config, f"{prefix}_pose{level}_{unit}", stride)
+        if level == 1:
+            shallow = x
+    return shallow, x
+
+
+def _bins(deep, config: CcrConfig, prefix: str):
+    pooled = layers.GlobalAveragePooling2D(name=f"{prefix}_pose_pool")(deep)
+    # One layer of 3 N units is the paper's three layers of N side by side.
+    logits = layers.Dense(3 * config.bins, name=f"{prefix}_pose_logits")(pooled)
+    return layers.Reshape((3, config.bins), name=f"{prefix}_bins")(logits)
+
+
+def _hourglass(x, carried, config: CcrConfig, prefix: str, depth: int | None = None):
+    """Newell et al.; ``carried``, the last block's output, is added at the lowest resolution."""
+    depth = config.hourglass_depth if depth is None else depth
+    name = f"{prefix}_hg{depth}"
+    width = config.width
+    skip = _unit(x, width, config, f"{name}_skip")
+    low = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
+    low = _unit(low, width, config, f"{name}_down")
+    if depth > 1:
+        low = _hourglass(low, carried, config, prefix, depth - 1)
+    else:
+        if carried is not None:
+            information = layers.AveragePooling2D(2**config.hourglass_depth, name=f"{prefix}_inform_pool")(carried)
+            information = conv_bn(information, width, name=f"{prefix}_inform", kernel=1, relu=False)
+            low = layers.Add(name=f"{prefix}_inform_add")([low, information])
+        low = _unit(low, width, config, f"{name}_middle")
+    low = _unit(low, width, config, f"{name}_up")
+    return layers.Add(name=f"{name}_add")([skip, upsample(low, name=f"{name}_upsample")])
+
+
+def _upsampled_pose(deep, config: CcrConfig, prefix: str):
+    """Two deconvolutions, then channel unification (CCR section 3.3)."""
+    x = deep
+    for i in (1, 2):
+        name = f"{prefix}_deconv{i}"
+        if config.upsample == "deconv":
+            x = layers.Conv2DTranspose(config.width, 4, 2, padding="same", use_bias=False, name=f"{name}_conv")(x)
+            x = layers.BatchNormalization(name=f"{name}_bn")(x)
+            x = layers.ReLU(name=f"{name}_relu")(x)
+        else:
+            # Narrow before widening the grid: the 1x1 runs on a quarter of the cells.
+            x = conv_bn(x, config.width, name=name, kernel=1)
+            x = upsample(x, name=f"{name}_up")
+    return conv_bn(x, config.width, name=f"{prefix}_unify", kernel=1, relu=False)

@@ -1,0 +1,56 @@
+"""From the training graph to what a device runs: one stage's outputs, nothing that nobody reads."""
+
+from __future__ import annotations
+
+import keras
+
+OUTPUTS = ("landmarks", "pose", "spread")
+
+
+def stage_count(model: keras.Model) -> int:
+    """How many stages a training graph (or its quantised twin) has."""
+    return max(int(key[1 : key.index("_")]) for key in model.output)
+
+
+def landmark_markups(model: keras.Model) -> tuple[str, ...]:
+    """The markups a training graph predicts, in the graph's order."""
+    return tuple(k[3:-7] for k in model.output if k.startswith("s1_") and k.endswith("_spread"))
+
+
+def deploy(
+    model: keras.Model,
+    markup: str | None = None,
+    outputs: tuple[str, ...] = OUTPUTS,
+    stages: int | None = None,
+    head: bool = True,
+) -> keras.Model:
+    """A functional model that shares ``model``'s layers and stops after the first ``stages`` stages.
+
+    Outputs (a dict): ``landmarks`` (B, K, 2) in [0, 1] of ``markup`` (default: the first), ``pose`` (B, 3) degrees,
+    ``spread`` (B, K). With ``head=False`` the landmarks' decoding stays on the host: ``maps`` (B, H, W, K), and
+    ``pose_logits`` (B, 3, N) where the pose is binned, else ``pose``. ValueError: unknown markup, output or stage.
+    """
+    known = landmark_markups(model)
+    markup = known[0] if markup is None else markup
+    last = stage_count(model)
+    stages = last if stages is None else stages
+    if markup not in known:
+        raise ValueError(f"markup must be one of {', '.join(known)}. Received: {markup!r}")
+    if not 1 <= stages <= last:
+        raise ValueError(f"stages must be 1 to {last}. Received: {stages}")
+    if not outputs or set(outputs) - set(OUTPUTS):
+        raise ValueError(f"outputs must be among {', '.join(OUTPUTS)}. Received: {outputs}")
+    prefix = f"s{stages}"
+    trained = model.output
+    if "pose" in outputs and f"{prefix}_pose" not in trained:
+        raise ValueError(f"outputs must be what the model has, and it has no pose. Received: {outputs}")
+    kept = {}
+    if head:
+        keys = {"landmarks": f"{prefix}_{markup}", "pose": f"{prefix}_pose", "spread": f"{prefix}_{markup}_spread"}
+        kept = {name: trained[keys[name]] for name in outputs}
+    else:
+        kept["maps"] = model.get_layer(f"{prefix}_{markup}").input
+        if "pose" in outputs:
+            binned = f"{prefix}_bins" in trained
+            kept["pose_logits" if binned else "pose"] = trained[f"{prefix}_bins" if binned else f"{prefix}_pose"]
+    return keras.Model(model.input, kept, name=model.name)

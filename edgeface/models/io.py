@@ -1,0 +1,67 @@
+"""`.keras` files that say what they are: the Keras archive plus one member, ``edgeface.json``."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import keras
+
+import edgeface.models.layers  # noqa: F401  registers the custom layers
+from edgeface.errors import InputError
+from edgeface.files import written_aside
+from edgeface.models.presets import ModelConfig, config_from_dict
+
+MEMBER = "edgeface.json"
+
+
+def model_info(config: ModelConfig, kind: str = "float", **more: Any) -> dict[str, Any]:
+    """What a saved model says of itself; ``kind`` is float or qat."""
+    crop = {"rule": "square", "scale": 1.3}
+    return {"network": config.network, "config": asdict(config), "kind": kind, "crop": crop, **more}
+
+
+def save_model(model: keras.Model, path: str | Path, info: dict[str, Any]) -> None:
+    """Writes the model and its info, aside first; InputError where the disk is full or the folder not writable."""
+    path = Path(path)
+    if path.suffix != ".keras":
+        raise InputError(f"a model's file must end in .keras. Received: {path}")
+    with written_aside(path) as aside:
+        model.save(aside)
+        with zipfile.ZipFile(aside, "a") as archive:
+            archive.writestr(MEMBER, json.dumps(info))
+
+
+def read_info(path: str | Path) -> dict[str, Any]:
+    """The info alone, without building the model."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} must be a .keras file. Received: {'a folder' if path.is_dir() else 'no such file'}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read(MEMBER))
+    except (zipfile.BadZipFile, OSError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} must be a .keras file that edgeface wrote. Received: {error}") from None
+    except KeyError:
+        raise InputError(f"{path} must be a .keras file that edgeface wrote. Received: one without {MEMBER}") from None
+
+
+def load_model(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
+    """The model and its info; InputError where the file is missing, truncated or from elsewhere."""
+    info = read_info(path)
+    try:
+        return keras.saving.load_model(path, compile=False), info
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        message = str(error).strip().splitlines()[0]
+        raise InputError(f"{path} must load as a Keras model. Received: {message}") from error
+
+
+def config_of(info: dict[str, Any]) -> ModelConfig:
+    """The network config that an info carries."""
+    try:
+        return config_from_dict(info["network"], info["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"a model's info must hold a known network and config. Received: {error}") from None

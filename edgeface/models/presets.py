@@ -1,0 +1,83 @@
+"""The named sizes of both networks. ``edgeface.models.summary`` prints parameters, MACs and the price of each stage."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import keras
+
+from edgeface.models.acdc import AcdcConfig, build_acdc
+from edgeface.models.ccr import CcrConfig, build_ccr
+
+ModelConfig = AcdcConfig | CcrConfig
+
+_ACDC_EDGE = AcdcConfig(
+    name="acdc_s",
+    stages=2,
+    stem=(16, 24),
+    widths=(24, 48, 80),
+    markups_2d=("ibug68", "mtfl5"),
+    stream_slices=None,
+    pose_from="features",
+    mask_from="finest",
+)
+_CCR_EDGE = CcrConfig(
+    name="ccr_s",
+    side=128,
+    stem=(16, 24),
+    width=24,
+    hourglass_depth=3,
+    unit="residual",
+    pose_widths=(24, 48, 64),
+    pose_units=(1, 1, 1),
+    upsample="bilinear",
+    markups=("ibug68", "aflw21"),
+    bins=60,
+)
+
+PRESETS: dict[str, ModelConfig] = {
+    config.name: config
+    for config in (
+        AcdcConfig(),
+        replace(_ACDC_EDGE, name="acdc_n", stem=(16, 16), widths=(16, 24, 48)),
+        _ACDC_EDGE,
+        replace(_ACDC_EDGE, name="acdc_m", stages=3, stem=(16, 32), widths=(32, 64, 96)),
+        CcrConfig(),
+        replace(_CCR_EDGE, name="ccr_n", stem=(16, 16), width=16, pose_widths=(16, 24, 48)),
+        _CCR_EDGE,
+        replace(_CCR_EDGE, name="ccr_m", stem=(16, 48), width=48, pose_widths=(48, 64, 96)),
+    )
+}
+
+ABLATIONS: dict[str, dict] = {
+    "cascade": {"pose_from": "none", "excitation": False, "spatial_mask": False},
+    "ac": {"pose_from": "none", "excitation": False},
+    "ac_pose": {"excitation": False},
+    "acdc": {},
+}
+"""AC-DC's Table I as changes to a config: ``replace(PRESETS["acdc_s"], **ABLATIONS["ac_pose"])``."""
+
+
+def preset(name: str) -> ModelConfig:
+    """The config of that name; ValueError names the known ones."""
+    if name not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}. Received: {name!r}")
+    return PRESETS[name]
+
+
+def build(config: ModelConfig | str) -> keras.Model:
+    """The functional training graph of a config or a preset's name."""
+    config = preset(config) if isinstance(config, str) else config
+    return build_acdc(config) if isinstance(config, AcdcConfig) else build_ccr(config)
+
+
+def config_from_dict(network: str, values: dict) -> ModelConfig:
+    """The inverse of ``dataclasses.asdict`` (lists for tuples are welcome)."""
+    kinds = {"acdc": AcdcConfig, "ccr": CcrConfig}
+    if network not in kinds:
+        raise ValueError(f"network must be acdc or ccr. Received: {network!r}")
+    known = {f.name for f in fields(kinds[network])}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ValueError(f"{network} config must have keys among {sorted(known)}. Received: {unknown}")
+    return kinds[network](**values)
