@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import cv2
 import numpy as np
 
 from edgeface.errors import InputError
 from edgeface.geometry import Box
+from edgeface.images import read_image
 from edgeface.markup import markup
+
+__all__ = ["FaceSample", "read_image"]
 
 
 @dataclass(frozen=True)
@@ -43,17 +44,3 @@ class FaceSample:
                 raise InputError(f"{self.id}: visible of {name} must have shape ({size},). Received: {got}")
         if self.pose_deg.shape != (3,):
             raise InputError(f"{self.id}: pose must have shape (3,). Received: {self.pose_deg.shape}")
-
-
-def read_image(path: str | Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of an image file; InputError where it is missing, empty or not an image."""
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path} must be an image file. Received: {'a folder' if path.is_dir() else 'no such file'}")
-    data = np.fromfile(path, np.uint8)
-    if data.size == 0:
-        raise InputError(f"{path} must be an image file. Received: an empty file")
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    if image is None:
-        raise InputError(f"{path} must be an image that OpenCV reads. Received: {data.size} bytes of something else")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

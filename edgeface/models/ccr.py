@@ -101,7 +101,9 @@ def build_ccr(config: CcrConfig) -> keras.Model:
         hidden = conv_bn(hidden, config.width, name=f"{prefix}_land", kernel=1)
         returned = []
         for name in config.markups:
-            maps = layers.Conv2D(markup(name).size, 1, name=f"{prefix}_{name}_maps")(hidden)
+            # Near-zero maps are near-uniform attention; at this sharpness a wider start would be one random cell.
+            start = keras.initializers.RandomNormal(stddev=1e-3)
+            maps = layers.Conv2D(markup(name).size, 1, kernel_initializer=start, name=f"{prefix}_{name}_maps")(hidden)
             points, spread = SpatialExpectation(config.sharpness, name=f"{prefix}_{name}")(maps)
             outputs[f"{prefix}_{name}"], outputs[f"{prefix}_{name}_spread"] = points, spread
             outputs[f"{prefix}_{name}_maps"] = maps

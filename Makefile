@@ -1,0 +1,62 @@
+# make help lists what there is. Needs Python 3.11 or later with pip; uses uv where it is installed.
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint format lock wheel clean distclean
+
+JOBS ?= 2
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+UV := $(shell command -v uv)
+BIN := .venv/bin
+READY := .venv/.ready
+
+# One computing thread a test process: two of them on two cores are faster than two that fight for both.
+TEST_ENV := TF_CPP_MIN_LOG_LEVEL=3 TF_NUM_INTRAOP_THREADS=1 OMP_NUM_THREADS=1
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | awk -F'\t' '{printf "  make %-10s%s\n", $$1, $$2}'
+
+venv: $(READY)  ## .venv with everything that requirements/all.txt pins
+
+# The project itself is installed last and editable, by the build backend that the lock pins.
+$(READY): requirements/all.txt pyproject.toml
+ifdef UV
+	test -x $(BIN)/python || uv venv --python 3.11 .venv || uv venv --python '>=3.11' .venv
+	uv pip install --python $(BIN)/python -r requirements/all.txt
+	uv pip install --python $(BIN)/python --no-deps --no-build-isolation -e .
+else
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -r requirements/all.txt
+	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
+endif
+	@touch $@
+
+demo: $(READY)  ## train, quantise, convert and report on rendered faces (under 15 minutes on 2 cores)
+	$(BIN)/python -m convert.demo
+
+test: $(READY)  ## the whole test suite, in JOBS=2 processes
+	$(TEST_ENV) $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
+
+lint: $(READY)  ## ruff (rules and format) and the directions of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+format: $(READY)  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# No registry address goes into a lock.
+COMPILE := uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
+lock:  ## resolve requirements/*.txt anew (needs uv)
+	$(COMPILE) --extra dev pyproject.toml -o requirements/all.txt
+	$(COMPILE) pyproject.toml -o requirements/device.txt
+
+wheel: $(READY)  ## dist/edgeface-*.whl
+	$(BIN)/python -m hatchling build -t wheel
+
+clean:  ## remove caches and built files; keep .venv and runs/
+	rm -rf dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -path ./.venv -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
+
+distclean: clean  ## clean, and remove .venv and runs/ as well
+	rm -rf .venv runs

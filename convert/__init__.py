@@ -1,0 +1,1 @@
+"""From trained Keras models to checked `.tflite` files: ``python -m convert``."""

@@ -1,0 +1,181 @@
+"""One trained model -> every variant, each checked by the gate, with its card beside it and inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convert.gate import GateReport, gate, require
+from convert.graph import read_graph
+from convert.metadata import make_card, sha256
+from convert.variants import VARIANTS, Variant
+from edgeface.card import Card, attach_card, write_card
+from edgeface.errors import InputError
+from edgeface.files import written_aside
+
+if TYPE_CHECKING:
+    import keras
+
+SYNTHETIC_CROPS = 128
+"""Rendered faces that stand in where no calibration manifest is given."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to convert, and how."""
+
+    model: Path
+    """The float model, a `.keras` file."""
+    out: Path
+    """The folder for the files."""
+    qat: Path | None = None
+    """Its fine-tuned quantisation-aware twin; without one the twin is calibrated and not fine-tuned."""
+    calibration: str = "synthetic"
+    """A manifest of `python -m calibration build`, or "synthetic" for rendered faces."""
+    markup: str | None = None
+    """The landmarks to keep; None: the model's first."""
+    outputs: tuple[str, ...] = ("landmarks", "pose", "spread")
+    stages: int | None = None
+    """Cut the cascade after this many stages; None: all."""
+    name: str | None = None
+    """Files are called NAME_VARIANT.tflite; None: the preset's name."""
+
+
+@dataclass(frozen=True)
+class Converted:
+    path: Path
+    card: Card
+    gate: GateReport
+
+
+def convert_all(
+    job: Job,
+    variants: list[Variant] | None = None,
+    fine_tune: Callable[[keras.Model], dict[str, Any]] | None = None,
+    report: Callable[[str], None] = lambda text: None,
+) -> list[Converted]:
+    """Every variant (all six by default), in order; the first that fails its gate raises GateError.
+
+    fine_tune: called with a calibrated twin where ``job.qat`` is None; trains it in place, returns what it did (for the
+    card). report: told what is being done.
+    """
+    from edgeface.models.deploy import deploy, landmark_markups, stage_count
+    from edgeface.models.io import load_model
+
+    variants = list(VARIANTS.values()) if variants is None else variants
+    report("loading the model")
+    trained, info = load_model(job.model)
+    _must_be("float", info, job.model)
+    markup = landmark_markups(trained)[0] if job.markup is None else job.markup
+    stages = stage_count(trained) if job.stages is None else job.stages
+    crops = _crops(job, trained, variants, report)
+    twin, how = _twin(job, trained, info, crops, fine_tune, report) if any(v.needs_qat for v in variants) else (None, {})
+    done = []
+    for variant in variants:
+        report(f"converting {variant.name}")
+        try:
+            kept = {"markup": markup, "outputs": job.outputs, "stages": stages, "head": not variant.head_on_host}
+            deployed = deploy(trained, **kept)
+            source = deploy(twin, **kept) if variant.needs_qat else deployed
+        except ValueError as error:
+            raise InputError(f"{job.model}: {error}") from None
+        quantisation = how if variant.needs_qat else _how(variant, job, crops)
+        done.append(
+            _write(job, variant, source, crops, deployed=deployed, trained=trained, info=info, markup=markup,
+                   stages=stages, float_sha256=sha256(job.model), quantisation=quantisation)
+        )  # fmt: skip
+    return done
+
+
+def _write(job: Job, variant: Variant, source: keras.Model, crops, *, info, **card_parts) -> Converted:
+    from convert.tflite import to_tflite
+
+    name = f"{job.name or info['config']['name']}_{variant.name}"
+    path = job.out / f"{name}.tflite"
+    data = to_tflite(source, variant, crops)
+    graph = read_graph(data)
+    with written_aside(path) as aside:
+        aside.write_bytes(data)
+        # Judged as written, before it takes its name: a file that fails never lies there to be used.
+        checked = require(gate(aside, variant))
+        notes = _notes(variant, checked, card_parts["quantisation"])
+        card = attach_card(aside, make_card(name, variant, graph, info=info, notes=notes, **card_parts))
+    write_card(path.with_suffix(".json"), card)
+    return Converted(path, card, gate(path, variant))
+
+
+def _notes(variant: Variant, checked: GateReport, quantisation: dict[str, Any]) -> tuple[str, ...]:
+    notes = []
+    if quantisation.get("method") == "twin, calibrated only":
+        notes.append("the quantisation-aware twin was calibrated, not fine-tuned")
+    if variant.head_on_host and checked.float_operators:
+        notes.append(
+            f"{checked.float_operators} operators between the stages (or for the pose) compute in float: a full-integer "
+            "device runs them on its CPU; one stage alone has no more than the pose's"
+        )
+    return tuple(notes)
+
+
+def _how(variant: Variant, job: Job, crops: np.ndarray | None) -> dict[str, Any]:
+    if variant.needs_calibration:
+        return {"method": "post-training", "calibration": _calibration_name(job), "crops": len(crops)}
+    return {"method": {"float16": "float16 weights", "int8": "int8 weights"}.get(variant.weights, "none")}
+
+
+def _twin(job: Job, trained, info, crops, fine_tune, report) -> tuple[keras.Model, dict[str, Any]]:
+    """The quantisation-aware twin and how it came about."""
+    from edgeface.models.io import load_model
+
+    import convert.qat as qat  # its layers must be known before a twin is loaded
+
+    if job.qat is not None:
+        report("loading the quantisation-aware twin")
+        twin, twin_info = load_model(job.qat)
+        _must_be("qat", twin_info, job.qat)
+        if (twin_info["network"], twin_info["config"]) != (info["network"], info["config"]):
+            raise InputError(
+                f"{job.qat} must be a twin of {job.model}, of the same network and config. Received: "
+                f"{twin_info['network']} {twin_info['config'].get('name')!r}"
+            )
+        how = {"method": "quantisation-aware training", **twin_info.get("training", {}), "sha256": sha256(job.qat)}
+    else:
+        report("calibrating a quantisation-aware twin")
+        twin = qat.quantize_aware(trained)
+        qat.calibrate(twin, [crops[i : i + 32].astype(np.float32) for i in range(0, len(crops), 32)])
+        how = {"method": "twin, calibrated only", "calibration": _calibration_name(job), "crops": len(crops)}
+        if fine_tune is not None:
+            report("fine-tuning the twin")
+            how = {**how, "method": "quantisation-aware training", **fine_tune(twin)}
+    missing = qat.uncalibrated(twin)
+    if missing:
+        raise InputError(f"every activation range of the twin must be set. Received: none for {', '.join(missing[:3])}")
+    return twin, how
+
+
+def _crops(job: Job, trained, variants: list[Variant], report) -> np.ndarray | None:
+    """Representative crops (N, S, S, C) uint8, where a variant needs them."""
+    needed = any(v.needs_calibration for v in variants) or (job.qat is None and any(v.needs_qat for v in variants))
+    if not needed:
+        return None
+    from calibration.crops import load_calibration, synthetic_crops
+
+    side, channels = trained.input_shape[1], trained.input_shape[3]
+    if job.calibration == "synthetic":
+        report(f"rendering {SYNTHETIC_CROPS} faces to calibrate on")
+        return synthetic_crops(SYNTHETIC_CROPS, side, channels)
+    report("reading the calibration set")
+    return load_calibration(job.calibration, side, channels)
+
+
+def _calibration_name(job: Job) -> str:
+    return job.calibration if job.calibration == "synthetic" else Path(job.calibration).name
+
+
+def _must_be(kind: str, info: dict[str, Any], path: Path) -> None:
+    if info.get("kind", "float") != kind:
+        what = {"float": "a float model (its twin goes to --qat)", "qat": "a quantisation-aware twin"}[kind]
+        raise InputError(f"{path} must be {what}. Received: a {info.get('kind')!r} model")

@@ -1,0 +1,216 @@
+"""Every converted file is opened again and held against its variant's contract; what fails, fails by name.
+
+The rules for an int8 trunk: convolutions, resizing, pooling, padding and activations are never in float; exponentials,
+divisions and roots are never in int8 (FACTS: an int8 softmax moves landmarks by tens of pixels); anything else may be in
+float only in a *float island*, a connected region of float operators that holds an EXP (soft-argmax, attention mask,
+bin expectation) or a FULLY_CONNECTED with at most three results (the pose).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from convert.graph import Graph, Op, Tensor, read_graph
+from convert.variants import Variant, variant
+from edgeface.card import read_card
+from edgeface.errors import InputError
+
+INPUT_NAME = "image"
+HEAD_OUTPUTS = ("landmarks", "pose", "spread")
+HOST_OUTPUTS = ("maps", "pose_logits", "pose")
+ALWAYS_INT8 = frozenset(
+    "CONV_2D DEPTHWISE_CONV_2D TRANSPOSE_CONV RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR MAX_POOL_2D AVERAGE_POOL_2D "
+    "PAD PADV2 MIRROR_PAD LOGISTIC RELU RELU6 LEAKY_RELU PRELU HARD_SWISH TANH".split()
+)
+ALWAYS_FLOAT = frozenset("EXP SOFTMAX LOG_SOFTMAX DIV SQRT RSQRT POW LOG".split())
+FULL_MAP = frozenset("ADD MUL CONCATENATION".split())
+"""In float only ahead of an EXP, where they span a whole map: elsewhere they are the trunk's."""
+REFUSED = frozenset("GATHER_ND GATHER ARG_MAX ARG_MIN CAST SHAPE WHILE IF CALL CALL_ONCE VAR_HANDLE READ_VARIABLE".split())
+"""Operators that GPU delegates or NPUs do not take, or that betray a dynamic shape or an unfrozen variable."""
+WEIGHTED = frozenset("CONV_2D DEPTHWISE_CONV_2D TRANSPOSE_CONV FULLY_CONNECTED".split())
+MIN_QUANTIZED_WEIGHTS = 1024
+"""The converter leaves smaller constants in float when it quantises weights alone."""
+
+
+@dataclass(frozen=True)
+class OpCount:
+    type: str
+    dtype: str
+    count: int
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """What a file holds, and what of it breaks the contract."""
+
+    file: str
+    variant: str
+    bytes: int
+    operators: tuple[OpCount, ...]
+    float_operators: int
+    """Operators that compute in float, DEQUANTIZE aside."""
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+    failures: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        return not self.failures
+
+
+class GateError(InputError):
+    """A converted file that is not what its variant promises."""
+
+
+def gate(path: str | Path, expected: Variant | None = None) -> GateReport:
+    """The report on a file; its card names the variant where none is given."""
+    expected = variant(read_card(path).variant) if expected is None else expected
+    return check(read_graph(path), expected, Path(path).name)
+
+
+def require(report: GateReport) -> GateReport:
+    """The report itself; GateError where it has failures."""
+    if report.failures:
+        more = f" (and {len(report.failures) - 3} more)" if len(report.failures) > 3 else ""
+        raise GateError(
+            f"{report.file} must meet the contract of {report.variant}. Received: {'; '.join(report.failures[:3])}{more}"
+        )
+    return report
+
+
+def check(graph: Graph, expected: Variant, name: str = "model") -> GateReport:
+    """The contract, rule by rule."""
+    rules = [_structure, _interface, {"int8": _int8_trunk}.get(expected.trunk, _float_trunk)]
+    counts = Counter((op.type, graph.dtype(op)) for op in graph.ops)
+    return GateReport(
+        file=name,
+        variant=expected.name,
+        bytes=graph.bytes,
+        operators=tuple(OpCount(*key, count) for key, count in sorted(counts.items())),
+        float_operators=sum(_computes_in_float(graph, op) for op in graph.ops),
+        inputs={key: graph.tensors[i] for key, i in graph.input_names.items()},
+        outputs={key: graph.tensors[i] for key, i in graph.output_names.items()},
+        failures=tuple(failure for rule in rules for failure in rule(graph, expected)),
+    )
+
+
+def _structure(graph: Graph, expected: Variant) -> list[str]:
+    failures = []
+    if graph.subgraphs != 1 or graph.signatures != 1:
+        failures.append(f"{graph.subgraphs} subgraphs and {graph.signatures} signatures, not one of each")
+    failures += [f"operator {op.type} {graph.name(op)!r}" for op in graph.ops if op.type.startswith("CUSTOM:")]
+    failures += [f"operator {op.type} {graph.name(op)!r}, refused" for op in graph.ops if op.type in REFUSED]
+    for tensor in graph.tensors:
+        if tensor.dynamic:
+            failures.append(f"tensor {tensor.name!r} of dynamic shape {tensor.shape}")
+        elif len(tensor.shape) > 4:
+            failures.append(f"tensor {tensor.name!r} of more than 4 dimensions {tensor.shape}")
+    return failures
+
+
+def _interface(graph: Graph, expected: Variant) -> list[str]:
+    failures = []
+    if set(graph.input_names) != {INPUT_NAME}:
+        return [f"inputs {sorted(graph.input_names)}, not one named {INPUT_NAME!r}"]
+    image = graph.tensors[graph.input_names[INPUT_NAME]]
+    if len(image.shape) != 4 or image.shape[0] != 1 or image.shape[3] not in (1, 3):
+        failures.append(f"input of shape {image.shape}, not (1, S, S, 1 or 3)")
+    if image.dtype != expected.input_dtype:
+        failures.append(f"input of {image.dtype}, not {expected.input_dtype}")
+    elif expected.input_dtype == "uint8" and (image.scale, image.zero_point) != (1.0, 0):
+        failures.append(f"input with scale {image.scale} and zero point {image.zero_point}, not 1 and 0")
+    allowed = HOST_OUTPUTS if expected.head_on_host else HEAD_OUTPUTS
+    if not graph.output_names or set(graph.output_names) - set(allowed):
+        failures.append(f"outputs {sorted(graph.output_names)}, not among {', '.join(allowed)}")
+    if set(graph.output_names.values()) != set(graph.outputs) or set(graph.input_names.values()) != set(graph.inputs):
+        failures.append("a signature that does not name every input and output of the graph")
+    for name, index in graph.output_names.items():
+        tensor = graph.tensors[index]
+        # A pose that no bins encode comes from a float island, on the device in every variant.
+        dtypes = ("int8",) if expected.head_on_host and name != "pose" else ("float32",)
+        if tensor.dtype not in dtypes:
+            failures.append(f"output {name} of {tensor.dtype}, not {dtypes[0]}")
+    return failures
+
+
+def _float_trunk(graph: Graph, expected: Variant) -> list[str]:
+    """No int8 arithmetic; the weights are stored as the variant says."""
+    failures = [f"{op.type} {graph.name(op)!r} in int8" for op in graph.ops if graph.dtype(op) == "int8"]
+    large = [t for t in graph.tensors if t.constant and t.elements >= MIN_QUANTIZED_WEIGHTS]
+    for tensor in large:
+        if tensor.dtype in ("float32", "float16", "int8") and tensor.dtype != expected.weights:
+            failures.append(f"weights {tensor.name!r} in {tensor.dtype}, not {expected.weights}")
+    if expected.weights == "float32":
+        # Also the small ones: the reference has no quantised tensor at all.
+        small = [t for t in graph.tensors if t.elements < MIN_QUANTIZED_WEIGHTS and t.dtype in ("float16", "int8")]
+        failures += [f"tensor {t.name!r} in {t.dtype}" for t in small]
+    return failures
+
+
+def _int8_trunk(graph: Graph, expected: Variant) -> list[str]:
+    failures = []
+    ahead_of_exp = _ancestors(graph, {i for i, op in enumerate(graph.ops) if op.type == "EXP"})
+    for index, op in enumerate(graph.ops):
+        what = f"{op.type} {graph.name(op)!r}"
+        if not _computes_in_float(graph, op):
+            if op.type in ALWAYS_FLOAT:
+                failures.append(f"{what} in {graph.dtype(op)}")
+            continue
+        results = graph.tensors[op.outputs[0]]
+        if op.type in ALWAYS_INT8:
+            failures.append(f"{what} left in float")
+        elif op.type == "FULLY_CONNECTED" and results.shape[-1] > 3:
+            failures.append(f"{what} with {results.shape[-1]} results left in float")
+        elif op.type in FULL_MAP and len(results.shape) == 4 and min(results.shape[1:3]) > 1 and index not in ahead_of_exp:
+            failures.append(f"{what} over a map of {results.shape} left in float")
+    for region in _float_regions(graph):
+        ops = [graph.ops[i] for i in region]
+        pose = any(op.type == "FULLY_CONNECTED" and graph.tensors[op.outputs[0]].shape[-1] <= 3 for op in ops)
+        known = any(f"{op.type} {graph.name(op)!r}" in failure for op in ops for failure in failures)
+        if not known and not pose and all(op.type != "EXP" for op in ops):
+            failures.append(f"{ops[0].type} {graph.name(ops[0])!r} in float, outside every float island")
+    return failures
+
+
+def _computes_in_float(graph: Graph, op: Op) -> bool:
+    """Its result is float, or an input that is not a constant is; conversions between the two aside."""
+    if op.type in ("QUANTIZE", "DEQUANTIZE"):
+        return False
+    at = [graph.tensors[i] for i in op.outputs] + [t for i in op.inputs if not (t := graph.tensors[i]).constant]
+    return any(t.dtype.startswith("float") for t in at)
+
+
+def _float_regions(graph: Graph) -> list[list[int]]:
+    """Connected regions of float operators, joined by the float tensors that one of them makes and another reads."""
+    floats = [i for i, op in enumerate(graph.ops) if _computes_in_float(graph, op)]
+    made_by = {t: i for i in floats for t in graph.ops[i].outputs}
+    region = {i: i for i in floats}
+
+    def root(i: int) -> int:
+        while region[i] != i:
+            i = region[i]
+        return i
+
+    for i in floats:
+        for t in graph.ops[i].inputs:
+            if t in made_by:
+                region[root(i)] = root(made_by[t])
+    regions: dict[int, list[int]] = {}
+    for i in floats:
+        regions.setdefault(root(i), []).append(i)
+    return list(regions.values())
+
+
+def _ancestors(graph: Graph, ops: set[int]) -> set[int]:
+    """Float operators whose results reach one of ``ops`` without being quantised."""
+    made_by = {t: i for i, op in enumerate(graph.ops) if _computes_in_float(graph, op) for t in op.outputs}
+    found, todo = set(), list(ops)
+    while todo:
+        for t in graph.ops[todo.pop()].inputs:
+            maker = made_by.get(t)
+            if maker is not None and maker not in found:
+                found.add(maker)
+                todo.append(maker)
+    return found

@@ -1,0 +1,97 @@
+"""The card of a converted file, filled from the model it was made from and from the file itself."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import edgeface
+from convert.graph import Graph, Tensor
+from convert.variants import Variant
+from edgeface.card import Card, CropRule, Decode, InputSpec, OutputSpec
+
+if TYPE_CHECKING:
+    import keras
+
+
+def sha256(path: str | Path) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def make_card(
+    name: str,
+    variant: Variant,
+    graph: Graph,
+    deployed: keras.Model,
+    trained: keras.Model,
+    info: dict[str, Any],
+    *,
+    markup: str,
+    stages: int,
+    float_sha256: str,
+    quantisation: dict[str, Any],
+    notes: tuple[str, ...] = (),
+) -> Card:
+    """deployed: the float model of this file's outputs (for parameters and MACs); trained: the training graph."""
+    from edgeface.models.summary import count_macs, count_parameters
+
+    image = graph.tensors[graph.inputs[0]]
+    return Card(
+        name=name,
+        network=info["network"],
+        preset=info["config"]["name"],
+        variant=variant.name,
+        version=edgeface.__version__,
+        input=InputSpec(
+            image.shape,
+            image.dtype,
+            channels=image.shape[3],
+            scale=image.scale if variant.integer else None,
+            zero_point=image.zero_point if variant.integer else None,
+        ),
+        crop=CropRule(**info["crop"]),
+        markup=markup,
+        outputs={
+            role: _output(role, graph.tensors[index], graph.outputs.index(index))
+            for role, index in graph.output_names.items()
+        },
+        decode=_decode(graph, trained, markup, stages) if variant.head_on_host else None,
+        stages=stages,
+        parameters=count_parameters(deployed),
+        macs=count_macs(deployed),
+        training={"float": info.get("training", {}), "quantisation": quantisation},
+        made_with=versions("keras", "tensorflow"),
+        notes=notes,
+        float_sha256=float_sha256,
+    )
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """edgeface's, Python's and those of the named packages that are installed."""
+    found = {"edgeface": edgeface.__version__, "python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _output(role: str, tensor: Tensor, index: int) -> OutputSpec:
+    integer = tensor.dtype in ("int8", "uint8")
+    scale, zero_point = (tensor.scale, tensor.zero_point) if integer else (None, None)
+    return OutputSpec(role, tensor.shape, tensor.dtype, scale, zero_point, index)
+
+
+def _decode(graph: Graph, trained: keras.Model, markup: str, stages: int) -> Decode:
+    """From the head layers that the file was cut off before."""
+    _, height, width, _ = graph.tensors[graph.output_names["maps"]].shape
+    sharpness = float(trained.get_layer(f"s{stages}_{markup}").sharpness)
+    if "pose_logits" in graph.output_names:
+        bins = graph.tensors[graph.output_names["pose_logits"]].shape[-1]
+        angles = trained.get_layer(f"s{stages}_pose")
+        return Decode(height, width, sharpness, "bins", bins, float(angles.low_deg), float(angles.high_deg))
+    return Decode(height, width, sharpness, "degrees" if "pose" in graph.output_names else "none")

@@ -1,0 +1,30 @@
+"""Quantisation-aware training for functional Keras 3 models, on any backend.
+
+    twin = quantize_aware(model)            # fake-quantised clone: same inputs, same output keys, weights copied in
+    calibrate(twin, batches)                # every activation range from data
+    twin.compile(...); twin.fit(...)        # fine-tune; ranges keep moving slowly, or not at all (Recipe.ranges)
+    assert not uncalibrated(twin)
+    coverage(twin)                          # every layer that is still float, and why
+    tuned = to_float(twin, model)           # the tuned weights in the float structure
+
+The TFLite converter, given an export of the twin and `optimizations=[DEFAULT]` without a representative set, turns the
+fake-quant nodes into int8 operators. `convert/tflite.py` does that; here is Keras alone.
+"""
+
+from convert.qat.coverage import Uncovered, coverage
+from convert.qat.layers import FakeQuant, QuantKernel
+from convert.qat.ranges import calibrate, uncalibrated
+from convert.qat.recipe import Recipe
+from convert.qat.twin import quantize_aware, to_float
+
+__all__ = [
+    "FakeQuant",
+    "QuantKernel",
+    "Recipe",
+    "Uncovered",
+    "calibrate",
+    "coverage",
+    "quantize_aware",
+    "to_float",
+    "uncalibrated",
+]

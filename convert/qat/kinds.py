@@ -1,0 +1,95 @@
+"""Which Keras layer becomes what in int8. Exact classes: a subclass may compute something else."""
+
+from __future__ import annotations
+
+from keras import layers
+
+KERNELS = {
+    layers.Conv2D: "conv",
+    layers.DepthwiseConv2D: "depthwise",
+    layers.Conv2DTranspose: "transpose",
+    layers.Dense: "dense",
+}
+
+# Move, select or average values, so their output keeps their input's scale (TFLite demands it of most).
+INHERITING = (
+    layers.Identity,
+    layers.Reshape,
+    layers.Flatten,
+    layers.Permute,
+    layers.Dropout,
+    layers.SpatialDropout2D,
+    layers.ZeroPadding2D,
+    layers.Cropping2D,
+    layers.UpSampling2D,
+    layers.MaxPooling2D,
+    layers.AveragePooling2D,
+    layers.GlobalMaxPooling2D,
+)
+# Of these, the ones that may stand between two float layers without being called work.
+MOVING = (layers.Identity, layers.Reshape, layers.Flatten, layers.Permute)
+
+# Elementwise, of two inputs; each step of a longer sum needs a range of its own.
+JOINING = (layers.Add, layers.Subtract, layers.Multiply)
+
+# One operator, one observed output range.
+RANGED = (layers.Concatenate, layers.GlobalAveragePooling2D, layers.LeakyReLU)
+
+# The TFLite kernels prescribe these output ranges: scale 1/256 and 1/128.
+FIXED_RANGES = {"sigmoid": (0.0, 255 / 256), "tanh": (-1.0, 127 / 128)}
+
+
+def is_island(layer) -> bool:
+    """A layer that declares itself float."""
+    return bool(getattr(layer, "float_island", False))
+
+
+def inherits(layer) -> bool:
+    """A layer whose output keeps its input's range; custom layers declare it: `quantization = "inherit"`."""
+    linear = type(layer) is layers.Activation and activation_of(layer) == "linear"
+    return linear or type(layer) in INHERITING or getattr(layer, "quantization", None) == "inherit"
+
+
+def activation_of(layer) -> str | None:
+    """Name of a layer's activation function; "linear" for none."""
+    function = getattr(layer, "activation", None)
+    return "linear" if function is None else getattr(function, "__name__", type(function).__name__)
+
+
+def relu_of(layer) -> str | None:
+    """ "relu" or "relu6" for a layer that is just that, else None."""
+    if type(layer) is layers.ReLU and not layer.negative_slope and not layer.threshold:
+        return {None: "relu", 6.0: "relu6"}.get(layer.max_value)
+    if type(layer) is layers.Activation and activation_of(layer) in ("relu", "relu6"):
+        return activation_of(layer)
+    return None
+
+
+def reason_against(layer) -> str | None:
+    """Why a layer has no int8 form here, or None. Batch norm's depends on its place: see `twin`."""
+    kind = type(layer)
+    if getattr(layer, "data_format", "channels_last") != "channels_last":
+        return "its data_format is not channels_last"
+    if kind in KERNELS:
+        if activation_of(layer) not in ("linear", "relu", "relu6", *FIXED_RANGES):
+            return f"its activation {activation_of(layer)} has no int8 form here"
+        if getattr(layer, "groups", 1) != 1:
+            return "grouped convolutions have no int8 form here"
+        if getattr(layer, "depth_multiplier", 1) != 1:
+            return "its depth_multiplier is not 1"
+        if getattr(layer, "output_padding", None) is not None:
+            return "its output_padding is set"
+        return None
+    if kind is layers.Rescaling:
+        return None if _is_zero(layer.offset) else "its offset is not 0"
+    if kind is layers.Activation and activation_of(layer) in FIXED_RANGES:
+        return None
+    if inherits(layer) or relu_of(layer) or kind in JOINING or kind in RANGED or kind is layers.BatchNormalization:
+        return None
+    if kind is layers.Activation:
+        return f"activation {activation_of(layer)} has no int8 form here"
+    return f"class {kind.__name__} has no int8 form here"
+
+
+def _is_zero(value) -> bool:
+    return not hasattr(value, "__len__") and float(value) == 0.0

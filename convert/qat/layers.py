@@ -1,0 +1,239 @@
+"""The two layers that a fake-quantised twin is made of: FakeQuant (activations) and QuantKernel (weights).
+
+Both always compute in float32, whatever the dtype policy: bfloat16 has 8 significant bits, too few to tell the steps of
+an int8 grid apart. `fake_quant_with_min_max_vars` is called inside `call` only: on a symbolic tensor Keras drops its
+num_bits, narrow_range and axis.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+from keras.quantizers import fake_quant_with_min_max_vars
+
+_SMALLEST_WIDTH = 1e-4  # of an activation range: a tensor that was all zero still needs a scale
+_ACTIVATIONS = {None: lambda x: x, "relu": ops.relu, "relu6": ops.relu6}
+
+
+@keras.saving.register_keras_serializable("edgeface")
+class FakeQuant(keras.layers.Layer):
+    """Optional ReLU, then rounding to a per-tensor grid of 2**bits steps over [low, high], which always holds 0.
+
+    fixed_range: (low, high) for good; None: the range is set by `calibrate` and, when `moving`, followed in training by
+        range += (1 - ema_decay) * (batch range - range), until `freeze_after` such steps have passed.
+    State: low, high, steps (observations so far), each a non-trainable scalar.
+    """
+
+    def __init__(
+        self,
+        bits: int = 8,
+        activation: str | None = None,
+        fixed_range: tuple[float, float] | None = None,
+        moving: bool = True,
+        ema_decay: float = 0.99,
+        freeze_after: int | None = None,
+        **kwargs,
+    ):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.bits = bits
+        self.activation = activation
+        self.fixed_range = None if fixed_range is None else tuple(float(v) for v in fixed_range)
+        self.moving = moving
+        self.ema_decay = ema_decay
+        self.freeze_after = freeze_after
+        self.observer = None  # while set (ranges.calibrate): called with each tensor, which then passes unrounded
+
+    def build(self, input_shape):
+        low, high = self.fixed_range or (0.0, 1.0)
+        self.low = self._scalar("low", low)
+        self.high = self._scalar("high", high)
+        self.steps = self._scalar("steps", 0.0)
+
+    def _scalar(self, name: str, value: float):
+        return self.add_weight(
+            shape=(), initializer=keras.initializers.Constant(value), trainable=False, dtype="float32", name=name
+        )
+
+    def call(self, inputs, training=False):
+        x = _ACTIVATIONS[self.activation](inputs)
+        if self.observer is not None:
+            self.observer(x)
+            return x
+        low, high = ops.convert_to_tensor(self.low), ops.convert_to_tensor(self.high)
+        if training and self.moving and self.fixed_range is None:
+            low, high = self._follow(x, low, high)
+        return fake_quant_with_min_max_vars(x, low, high, num_bits=self.bits)
+
+    def _follow(self, x, low, high):
+        """The range after this batch; the state moves with it."""
+        steps = ops.convert_to_tensor(self.steps)
+        rate = ops.where(steps == 0, 1.0, 1.0 - self.ema_decay)
+        if self.freeze_after is not None:
+            rate = ops.where(steps > self.freeze_after, 0.0, rate)  # the first observation is not a training step
+        x = ops.stop_gradient(x)
+        low = low + rate * (ops.minimum(ops.min(x), 0.0) - low)
+        high = high + rate * (ops.maximum(ops.max(x), 0.0) - high)
+        high = ops.maximum(high, low + _SMALLEST_WIDTH)
+        self.low.assign(low)
+        self.high.assign(high)
+        self.steps.assign(steps + 1.0)
+        return low, high
+
+    def set_range(self, low: float, high: float) -> None:
+        """Fix the present range: 0 is taken in, and a width too small for a scale is widened."""
+        low = min(float(low), 0.0)
+        self.low.assign(low)
+        self.high.assign(max(float(high), 0.0, low + _SMALLEST_WIDTH))
+        self.steps.assign(max(float(ops.convert_to_numpy(self.steps)), 1.0))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return super().get_config() | {
+            "bits": self.bits,
+            "activation": self.activation,
+            "fixed_range": self.fixed_range,
+            "moving": self.moving,
+            "ema_decay": self.ema_decay,
+            "freeze_after": self.freeze_after,
+        }
+
+
+@keras.saving.register_keras_serializable("edgeface")
+class QuantKernel(keras.layers.Layer):
+    """A linear layer with its batch norm folded in and its kernel rounded to symmetric narrow-range integers.
+
+    op: "conv", "depthwise", "transpose", "dense", or "affine": a batch norm alone, as a 1x1 depthwise convolution.
+    kernel_shape: of the Keras kernel; ("affine": (1, 1, C, 1), all ones, not a weight).
+    strides, padding, dilation: as in Keras, where `op` has them.
+    norm: None or {"epsilon", "scale", "center"} of the folded BatchNormalization.
+    kernel_of, norm_of: names of the float layers whose weights these are (`to_float`).
+
+    One scale per output channel for conv, depthwise and affine. "dense" and "transpose" have one scale for the kernel:
+    the TFLite converter rejects per-channel fake-quants there (it transposes the kernel and loses the axis), and
+    tflite-runtime 2.14 on arm64 crashes on a per-channel FULLY_CONNECTED.
+
+    Batch norm uses its **frozen moving statistics in training too**; kernel, bias, gamma and beta stay trainable. What
+    is trained is then exactly what is exported (kernel * gamma / sqrt(variance + epsilon), rounded); batch statistics
+    would give training another kernel than the file has, and would be estimated on small fine-tuning batches. So start
+    from a trained model.
+    """
+
+    def __init__(
+        self,
+        op: str,
+        kernel_shape: tuple[int, ...],
+        strides=(1, 1),
+        padding: str = "valid",
+        dilation=(1, 1),
+        use_bias: bool = True,
+        norm: dict | None = None,
+        bits: int = 8,
+        kernel_of: str | None = None,
+        norm_of: str | None = None,
+        kernel_regularizer=None,
+        **kwargs,
+    ):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.op = op
+        self.kernel_shape = tuple(kernel_shape)
+        self.strides = tuple(strides)
+        self.padding = padding
+        self.dilation = tuple(dilation)
+        self.use_bias = use_bias
+        self.norm = None if norm is None else dict(norm)
+        self.bits = bits
+        self.kernel_of = kernel_of
+        self.norm_of = norm_of
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+
+    @property
+    def channels(self) -> int:
+        """Output channels."""
+        shape = self.kernel_shape
+        if self.op in ("depthwise", "affine"):
+            return shape[2] * shape[3]
+        return shape[2] if self.op == "transpose" else shape[-1]
+
+    @property
+    def channel_shape(self) -> tuple[int, ...]:
+        """What a per-output-channel vector is reshaped to, to multiply the kernel."""
+        return {
+            "depthwise": self.kernel_shape[2:],
+            "affine": self.kernel_shape[2:],
+            "transpose": (self.channels, 1),
+        }.get(self.op, (self.channels,))
+
+    def build(self, input_shape):
+        vector = (self.channels,)
+        if self.op != "affine":
+            self.kernel = self.add_weight(shape=self.kernel_shape, name="kernel", regularizer=self.kernel_regularizer)
+        self.bias = self.add_weight(shape=vector, initializer="zeros", name="bias") if self.use_bias else None
+        self.gamma = self.beta = None
+        if self.norm:
+            if self.norm["scale"]:
+                self.gamma = self.add_weight(shape=vector, initializer="ones", name="gamma")
+            if self.norm["center"]:
+                self.beta = self.add_weight(shape=vector, initializer="zeros", name="beta")
+            self.moving_mean = self.add_weight(shape=vector, initializer="zeros", trainable=False, name="moving_mean")
+            self.moving_variance = self.add_weight(
+                shape=vector, initializer="ones", trainable=False, name="moving_variance"
+            )
+
+    def folded(self):
+        """(kernel, bias or None) in float, batch norm folded in."""
+        kernel = ops.ones(self.kernel_shape) if self.op == "affine" else ops.convert_to_tensor(self.kernel)
+        if not self.norm:
+            return kernel, self.bias
+        factor = ops.rsqrt(self.moving_variance + self.norm["epsilon"])
+        if self.gamma is not None:
+            factor = factor * self.gamma
+        shift = -self.moving_mean if self.bias is None else self.bias - self.moving_mean
+        shift = shift * factor
+        if self.beta is not None:
+            shift = shift + self.beta
+        return kernel * ops.reshape(factor, self.channel_shape), shift
+
+    def _round(self, kernel):
+        # An outermost weight must lie strictly inside the range, or its gradient would go to the range instead.
+        margin = 1 + 1e-6
+        size = ops.stop_gradient(ops.abs(kernel))
+        largest = ops.max(size)
+        if self.op in ("dense", "transpose"):
+            reach = ops.maximum(largest, 1e-6) * margin
+            return fake_quant_with_min_max_vars(kernel, -reach, reach, num_bits=self.bits, narrow_range=True)
+        axis = 3 if self.op == "conv" else 2  # twin.py takes no depthwise kernel with a multiplier
+        reach = ops.max(size, axis=[i for i in range(4) if i != axis])
+        # A dead channel (gamma 0) must not get a scale so small that its int32 bias overflows.
+        reach = ops.maximum(reach, ops.maximum(1e-3 * largest, 1e-6)) * margin
+        return fake_quant_with_min_max_vars(kernel, -reach, reach, num_bits=self.bits, narrow_range=True, axis=axis)
+
+    def call(self, inputs):
+        kernel, bias = self.folded()
+        kernel = self._round(kernel)
+        how = {"strides": self.strides, "padding": self.padding}
+        if self.op == "dense":
+            x = ops.matmul(inputs, kernel)
+        elif self.op == "conv":
+            x = ops.conv(inputs, kernel, dilation_rate=self.dilation, **how)
+        elif self.op == "transpose":
+            x = ops.conv_transpose(inputs, kernel, dilation_rate=self.dilation, **how)
+        else:
+            x = ops.depthwise_conv(inputs, kernel, dilation_rate=self.dilation, **how)
+        return x if bias is None else x + bias
+
+    def get_config(self):
+        return super().get_config() | {
+            "op": self.op,
+            "kernel_shape": self.kernel_shape,
+            "strides": self.strides,
+            "padding": self.padding,
+            "dilation": self.dilation,
+            "use_bias": self.use_bias,
+            "norm": self.norm,
+            "bits": self.bits,
+            "kernel_of": self.kernel_of,
+            "norm_of": self.norm_of,
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+        }

@@ -1,0 +1,98 @@
+"""Activation ranges from data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+from rich.progress import track
+
+from convert.qat.graph import layers_by_name
+from convert.qat.layers import FakeQuant
+from edgeface.errors import InputError
+
+METHODS = ("minmax", "percentile", "ema")
+_SAMPLE = 1_000_000  # values a tensor of which a percentile is taken
+
+
+def calibrate(
+    twin: keras.Model,
+    batches: Iterable[Any],
+    method: str = "minmax",
+    percentile: float = 99.99,
+    ema_decay: float = 0.9,
+    progress: bool = True,
+) -> int:
+    """Set every activation range of `twin` from `batches` of inputs or of (inputs, targets); returns how many it read.
+
+    The twin runs in observation mode: kernels are rounded as ever, activations pass unrounded, so that no range depends
+    on another. method:
+        "minmax": the extremes of all batches: nothing that was seen is clipped. (An attention map's peak is an outlier
+            by nature: clip it and the landmark moves.)
+        "percentile": the mean over the batches of the (100 - percentile)th and percentile-th percentile.
+        "ema": a moving average of the batches' extremes.
+    InputError: an unknown method, a percentile outside (50, 100], no batch, or a value that is not finite.
+    """
+    if method not in METHODS:
+        raise InputError(f"method must be one of {', '.join(METHODS)}. Received: {method!r}")
+    if not 50 < percentile <= 100:
+        raise InputError(f"percentile must be in (50, 100]. Received: {percentile}")
+    observed: dict[str, list[tuple[float, float]]] = {}
+    quants = [q for q in _fake_quants(twin) if q.fixed_range is None]
+
+    def observer(name: str):
+        def observe(tensor) -> None:
+            values = keras.ops.convert_to_numpy(tensor)
+            ends = float(values.min()), float(values.max())
+            if not np.isfinite(ends).all():
+                raise InputError(f"activations must be finite. Received: {ends[0]} to {ends[1]} at layer {name}")
+            if method == "percentile":
+                flat = values.ravel()[:: max(1, values.size // _SAMPLE)]
+                ends = tuple(np.percentile(flat, [100 - percentile, percentile]))
+            observed.setdefault(name, []).append(ends)
+
+        return observe
+
+    count = 0
+    everything = _fake_quants(twin)
+    try:
+        for quant in everything:
+            quant.observer = observer(quant.name) if quant.fixed_range is None else _ignore
+        for batch in track(batches, "calibrating", disable=not progress, transient=True):
+            twin(batch[0] if isinstance(batch, (tuple, list)) else batch, training=False)
+            count += 1
+    finally:
+        for quant in everything:
+            quant.observer = None
+    if not count:
+        raise InputError("batches must hold at least one batch. Received: none")
+    for quant in quants:
+        quant.set_range(*_merged(np.array(observed[quant.name]), method, ema_decay))
+    return count
+
+
+def uncalibrated(twin: keras.Model) -> list[str]:
+    """Names of the activation ranges that neither data nor training has set: such a twin must not be converted."""
+    return [q.name for q in _fake_quants(twin) if q.fixed_range is None and not keras.ops.convert_to_numpy(q.steps)]
+
+
+def _fake_quants(twin: keras.Model) -> list[FakeQuant]:
+    return [layer for layer in layers_by_name(twin).values() if isinstance(layer, FakeQuant)]
+
+
+def _ignore(tensor) -> None:
+    """Observer of a fixed range."""
+
+
+def _merged(ends: np.ndarray, method: str, decay: float) -> tuple[float, float]:
+    """One range from the batches' ends, (batches, 2)."""
+    if method == "minmax":
+        return float(ends[:, 0].min()), float(ends[:, 1].max())
+    if method == "percentile":
+        return float(ends[:, 0].mean()), float(ends[:, 1].mean())
+    mean = ends[0]
+    for row in ends[1:]:
+        mean = decay * mean + (1 - decay) * row
+    return float(mean[0]), float(mean[1])

@@ -1,0 +1,188 @@
+"""Deployable Keras models -> `.tflite` bytes: the only place that imports tensorflow.
+
+A deployable model is functional, takes ``image`` (B, S, S, C) raw 0..255 and returns a dict of outputs
+(`edgeface.models.deploy`). The file has a fixed batch of 1; its tensors are named as the outputs are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from convert.graph import read_graph
+from convert.variants import Variant
+from edgeface.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+SIGNATURE = "serving_default"
+
+
+def to_tflite(model: keras.Model, variant: Variant, crops: np.ndarray | None = None) -> bytes:
+    """The flatbuffer of one variant, not yet checked (`convert.gate` does).
+
+    model: the float model, or the quantisation-aware twin where ``variant.needs_qat``; without its head where
+    ``variant.head_on_host``. crops: (N, S, S, C) uint8 representative crops where ``variant.needs_calibration``.
+    """
+    _must_run_on_tensorflow()
+    _must_be_deployable(model)
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        _export(model, folder)
+        converter = _converter(folder)
+        if variant.needs_calibration:
+            data = _post_training(converter, model, variant, _checked_crops(crops, model))
+        else:
+            data = _direct(converter, variant)
+    return _renamed(data)
+
+
+def _direct(converter, variant: Variant) -> bytes:
+    import tensorflow as tf
+
+    if variant.weights != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if variant.weights == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if variant.integer:
+        # Every range comes from the twin's fake-quants, so there is no representative set.
+        converter.inference_input_type = tf.uint8
+        if variant.head_on_host:
+            converter.inference_output_type = tf.int8
+    return converter.convert()
+
+
+def _post_training(converter, model: keras.Model, variant: Variant, crops: np.ndarray) -> bytes:
+    """Ranges by running the crops, then int8 everywhere but in the float islands.
+
+    What `QuantizationDebugger` does with a list of denied nodes, without the instrumented second model it also builds.
+    Nodes are found by the Keras layer that made them; those that make an output have lost that name, but in a model
+    with its head they belong to it.
+    """
+    import tensorflow as tf
+    from tensorflow.lite.python.convert import mlir_quantize
+    from tensorflow.lite.python.util import modify_model_io_type
+
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ({"image": crop[None]} for crop in _with_full_range(crops))
+    converter._experimental_calibrate_only = True
+    calibrated = converter.convert()
+    islands = {layer.name for layer in model.layers if getattr(layer, "float_island", False)}
+    graph = read_graph(bytes(calibrated))
+    nodes = [
+        graph.name(op)
+        for op in graph.ops
+        if _layers_of(graph.name(op)) & islands or (not variant.head_on_host and set(op.outputs) & set(graph.outputs))
+    ]
+    data = mlir_quantize(calibrated, denylisted_nodes=nodes, disable_per_channel_for_dense_layers=True)
+    return bytes(modify_model_io_type(data, tf.uint8, tf.int8 if variant.head_on_host else tf.float32))
+
+
+def _export(model: keras.Model, folder: str) -> None:
+    """A SavedModel with a fixed batch of 1. `ExportArchive` freezes the variables, so that batch norm folds."""
+    import keras
+    import tensorflow as tf
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    image = tf.TensorSpec((1, *model.inputs[0].shape[1:]), tf.float32, name="image")
+    archive.add_endpoint("serve", lambda image: model(image, training=False), input_signature=[image])
+    archive.write_out(folder, verbose=False)
+
+
+def _converter(folder: str):
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
+    # tflite-runtime 2.14 cannot load per-channel FULLY_CONNECTED weights, and crashes on some on arm64.
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = True
+    return converter
+
+
+def _with_full_range(crops: np.ndarray) -> Iterator[np.ndarray]:
+    """(S, S, C) float32 each. Two pixels of the first pin the input's range to 0..255, that is scale 1, zero point 0."""
+    for index, crop in enumerate(crops.astype(np.float32)):
+        if index == 0:
+            crop[0, 0], crop[0, 1] = 0.0, 255.0
+        yield crop
+
+
+def _layers_of(tensor_name: str) -> set[str]:
+    """The Keras layers in a tensor's name: ``model_1/s1_mask_1/Max;model_1/…`` -> {"model", "s1_mask", …}."""
+    scopes = {scope for part in tensor_name.split(";") for scope in part.split("/")[:-1]}
+    return scopes | {re.sub(r"_\d+$", "", scope) for scope in scopes}
+
+
+def _renamed(data: bytes) -> bytes:
+    """Gives input and output tensors their signature's names (``image``, ``landmarks``, …) without moving a byte.
+
+    The converter's names (``serving_default_image:0``) are longer, so the new ones fit where the old ones are; the
+    weights keep the alignment that the converter gave them, which writing the flatbuffer anew would not promise.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    patched = bytearray(data)
+    model = schema.Model.GetRootAs(data, 0)
+    main, signature = model.Subgraphs(0), model.SignatureDefs(0)
+    sides = ((signature.InputsLength(), signature.Inputs), (signature.OutputsLength(), signature.Outputs))
+    for entry in (get(i) for length, get in sides for i in range(length)):
+        tensor, new = main.Tensors(entry.TensorIndex()), entry.Name()
+        if len(new) > len(tensor.Name()):
+            continue
+        # A flatbuffer string: its length as 32 bits, its bytes, a zero. Field 3 of a tensor is its name (slot 4 + 2 * 3).
+        field = tensor._tab.Offset(10) + tensor._tab.Pos
+        start = field + int.from_bytes(data[field : field + 4], "little")
+        patched[start : start + 4] = len(new).to_bytes(4, "little")
+        patched[start + 4 : start + 5 + len(tensor.Name())] = new.ljust(len(tensor.Name()) + 1, b"\0")
+    return bytes(patched)
+
+
+def _must_run_on_tensorflow() -> None:
+    import keras
+
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise InputError(
+            f"conversion must run on Keras's TensorFlow backend (set KERAS_BACKEND=tensorflow). Received: {backend}"
+        )
+
+
+def _must_be_deployable(model: keras.Model) -> None:
+    if len(model.inputs) != 1 or model.inputs[0].name != "image" or not isinstance(model.output, dict):
+        raise InputError(
+            "model must take one input named image and return a dict of outputs (edgeface.models.deploy). "
+            f"Received: inputs {[t.name for t in model.inputs]}, {type(model.output).__name__}"
+        )
+
+
+def _checked_crops(crops: np.ndarray | None, model: keras.Model) -> np.ndarray:
+    shape = tuple(model.inputs[0].shape[1:])
+    if crops is None or crops.dtype != np.uint8 or crops.shape[1:] != shape or len(crops) == 0:
+        got = None if crops is None else f"{crops.dtype} {crops.shape}"
+        raise InputError(f"representative crops must be uint8 (N, {', '.join(map(str, shape))}). Received: {got}")
+    return crops
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Holds back what the converter's C++ prints on stderr; shows it where the conversion fails."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            log.seek(0)
+            os.write(kept, log.read()[-4000:])
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,321 @@
+"""The card of a converted model: all that a caller must know of a `.tflite`, as JSON beside it and inside it.
+
+Inside, it is a zip archive appended to the flatbuffer (the place where TensorFlow Lite metadata has always been kept):
+interpreters read the flatbuffer from its front and ignore the tail, and any unzip program shows the card.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgeface.errors import InputError
+from edgeface.files import read_json, write_bytes, write_json
+from edgeface.markup import MARKUPS
+
+FORMAT = 1
+MEMBER = "edgeface.json"
+MAX_CARD_BYTES = 1 << 20
+RAW = "raw 0..255"
+ANGLE_CONVENTION = (
+    "degrees in the order yaw, pitch, roll; matrix = Rz(roll) Ry(yaw) Rx(pitch), x right, y down; "
+    "yaw > 0 turns the face to the image's left (300W-LP, AFLW2000-3D)"
+)
+DTYPES = ("float32", "float16", "int8", "uint8")
+POSE_KINDS = ("degrees", "bins", "none")
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """The one input: a crop of the face, raw values 0..255; normalisation is inside the graph."""
+
+    shape: tuple[int, ...]
+    """(1, S, S, C)."""
+    dtype: str
+    name: str = "image"
+    channels: int = 3
+    """1: gray (0.299 R + 0.587 G + 0.114 B), 3: RGB."""
+    layout: str = RAW
+    scale: float | None = None
+    zero_point: int | None = None
+
+    def __post_init__(self) -> None:
+        shape_ok = len(self.shape) == 4 and self.shape[0] == 1 and self.shape[1] == self.shape[2] > 0
+        _must(shape_ok and self.shape[3] == self.channels, "input.shape", "(1, S, S, channels)", self.shape)
+        _must(self.channels in (1, 3), "input.channels", "1 or 3", self.channels)
+        _must(self.dtype in DTYPES, "input.dtype", f"one of {', '.join(DTYPES)}", self.dtype)
+        _must(self.layout == RAW, "input.layout", repr(RAW), self.layout)
+        _check_quantization(self, "input")
+
+    @property
+    def side(self) -> int:
+        return self.shape[1]
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """One output: real value = (stored - zero_point) * scale where it is quantised."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float | None = None
+    zero_point: int | None = None
+    index: int | None = None
+    """Its place in the interpreter's list of outputs, for callers that do not use signatures."""
+
+    def __post_init__(self) -> None:
+        _must(len(self.shape) > 1 and min(self.shape) > 0, f"outputs.{self.name}.shape", "(1, …), all > 0", self.shape)
+        _must(self.dtype in DTYPES, f"outputs.{self.name}.dtype", f"one of {', '.join(DTYPES)}", self.dtype)
+        _check_quantization(self, f"outputs.{self.name}")
+
+
+@dataclass(frozen=True)
+class CropRule:
+    """How the crop is cut from the image: `edgeface.geometry.square_crop(box, scale)`."""
+
+    rule: str = "square"
+    scale: float = 1.3
+
+    def __post_init__(self) -> None:
+        _must(self.rule == "square", "crop.rule", "'square'", self.rule)
+        _must(0.5 <= self.scale <= 4, "crop.scale", "between 0.5 and 4", self.scale)
+
+
+@dataclass(frozen=True)
+class Decode:
+    """What the host computes from an `int8_logits` file.
+
+    `IntegralHeatmap(map_height, map_width)` decodes ``sharpness * maps``; where ``pose`` is "bins",
+    `BinnedAngles(bins_low_deg, bins_high_deg, bins)` decodes ``pose_logits``.
+    """
+
+    map_height: int
+    map_width: int
+    sharpness: float = 1.0
+    """Gain on the maps ahead of the softmax (CCR trains maps of peak 1 and decodes them with 20)."""
+    pose: str = "none"
+    bins: int | None = None
+    bins_low_deg: float | None = None
+    bins_high_deg: float | None = None
+
+    def __post_init__(self) -> None:
+        _must(self.map_height > 0 and self.map_width > 0, "decode maps", "> 0", (self.map_height, self.map_width))
+        _must(self.sharpness > 0, "decode.sharpness", "> 0", self.sharpness)
+        _must(self.pose in POSE_KINDS, "decode.pose", f"one of {', '.join(POSE_KINDS)}", self.pose)
+        binned = (self.bins, self.bins_low_deg, self.bins_high_deg)
+        if self.pose == "bins":
+            ordered = None not in binned and self.bins > 1 and self.bins_low_deg < self.bins_high_deg
+            _must(ordered, "decode bins", "a count > 1 and low < high", binned)
+
+
+@dataclass(frozen=True)
+class Card:
+    """A converted model.
+
+    Outputs are keyed by role: landmarks, pose, spread; in `int8_logits` files maps, and pose_logits or pose.
+    """
+
+    name: str
+    network: str
+    preset: str
+    variant: str
+    version: str
+    input: InputSpec
+    crop: CropRule
+    markup: str
+    outputs: dict[str, OutputSpec]
+    decode: Decode | None = None
+    angles: str = ANGLE_CONVENTION
+    stages: int | None = None
+    parameters: int | None = None
+    macs: int | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+    """The run that made the float model, and how this file was quantised."""
+    made_with: dict[str, str] = field(default_factory=dict)
+    """Versions of the tools."""
+    notes: tuple[str, ...] = ()
+    float_sha256: str | None = None
+    """Of the `.keras` file it was converted from."""
+    flatbuffer_sha256: str | None = None
+    flatbuffer_bytes: int | None = None
+    """Of the `.tflite` without the card inside it."""
+    file_sha256: str | None = None
+    file_bytes: int | None = None
+    """Of the whole `.tflite`; only in the card beside the file: a file cannot hold its own hash."""
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        _must(self.format == FORMAT, "format", f"{FORMAT} (a card of another version of edgeface?)", self.format)
+        _must(bool(self.name), "name", "not empty", self.name)
+        _must(self.markup in MARKUPS, "markup", f"one of {', '.join(MARKUPS)}", self.markup)
+        _must(bool(self.outputs), "outputs", "at least one", self.outputs)
+        size = MARKUPS[self.markup].size
+        ends = {"landmarks": (1, size, 2), "spread": (1, size), "pose": (1, 3)}
+        for role, output in self.outputs.items():
+            expected = ends.get(role, output.shape)
+            _must(output.shape == expected, f"outputs.{role}.shape", f"{expected} for {self.markup}", output.shape)
+        if "maps" in self.outputs:
+            _must(self.decode is not None, "decode", "given where an output is maps", None)
+            maps = (1, self.decode.map_height, self.decode.map_width, size)
+            _must(self.outputs["maps"].shape == maps, "outputs.maps.shape", str(maps), self.outputs["maps"].shape)
+        if self.decode is not None and self.decode.pose == "bins":
+            _must("pose_logits" in self.outputs, "outputs", "pose_logits where pose is bins", list(self.outputs))
+            logits = (1, 3, self.decode.bins)
+            got = self.outputs["pose_logits"].shape
+            _must(got == logits, "outputs.pose_logits.shape", str(logits), got)
+
+    def to_dict(self) -> dict[str, Any]:
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Card:
+        """InputError names the key that is missing, unknown or wrong."""
+        parts = dict(_object(data, "card"))
+        nested = {"input": InputSpec, "crop": CropRule, "decode": Decode}
+        for key, kind in nested.items():
+            if parts.get(key) is not None:
+                parts[key] = _build(kind, parts[key], key)
+        if "outputs" in parts:
+            outputs = _object(parts["outputs"], "outputs")
+            parts["outputs"] = {role: _build(OutputSpec, value, f"outputs.{role}") for role, value in outputs.items()}
+        return _build(cls, parts, "card")
+
+
+def read_card(path: str | Path) -> Card:
+    """The card inside a `.tflite`, or, where the path ends in .json, the card that file holds."""
+    path = Path(path)
+    if path.suffix == ".json":
+        data = read_json(path)
+    else:
+        archived = split_card(_read_tflite(path), path)[1]
+        if archived is None:
+            raise InputError(f"{path} must carry an edgeface card. Received: a .tflite without one")
+        try:
+            data = json.loads(archived)
+        except ValueError as error:
+            raise InputError(f"the card inside {path} must be JSON. Received: {error}") from None
+    try:
+        return Card.from_dict(data)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def write_card(path: str | Path, card: Card) -> None:
+    write_json(path, card.to_dict())
+
+
+def attach_card(path: str | Path, card: Card) -> Card:
+    """Put the card into the `.tflite` at ``path`` (in place of one already there); returns the one to put beside it.
+
+    Bytes and hashes are filled in: those of the flatbuffer in both, those of the whole file only in the returned card.
+    """
+    path = Path(path)
+    flatbuffer = split_card(_read_tflite(path), path)[0]
+    digest = hashlib.sha256(flatbuffer).hexdigest()
+    inside = dataclasses.replace(
+        card, flatbuffer_sha256=digest, flatbuffer_bytes=len(flatbuffer), file_sha256=None, file_bytes=None
+    )
+    buffer = io.BytesIO(flatbuffer)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
+        # A fixed date: the same model converted twice is the same file.
+        member = zipfile.ZipInfo(MEMBER, (1980, 1, 1, 0, 0, 0))
+        member.compress_type = zipfile.ZIP_DEFLATED
+        archive.writestr(member, json.dumps(inside.to_dict(), indent=2) + "\n")
+    whole = buffer.getvalue()
+    write_bytes(path, whole)
+    return dataclasses.replace(inside, file_sha256=hashlib.sha256(whole).hexdigest(), file_bytes=len(whole))
+
+
+def split_card(data: bytes, path: str | Path = "the model") -> tuple[bytes, bytes | None]:
+    """A `.tflite`'s flatbuffer and the JSON text of its card, None where it has none."""
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        return data, None
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.infolist()
+            start = min((member.header_offset for member in members), default=len(data))
+            card = next((member for member in members if member.filename == MEMBER), None)
+            if card is None:
+                return data, None
+            if card.file_size > MAX_CARD_BYTES:
+                raise InputError(f"the card inside {path} must be at most 1 MB. Received: {card.file_size} bytes")
+            return data[:start], archive.read(card)
+    except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError, RuntimeError, EOFError) as error:
+        raise InputError(f"the card inside {path} must be readable. Received: {error}") from None
+
+
+def _read_tflite(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path} must be a .tflite file. Received: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path} must be a .tflite file. Received: {error.strerror or error}") from None
+    # Every TensorFlow Lite flatbuffer has its file identifier at byte 4.
+    if data[4:8] != b"TFL3":
+        raise InputError(f"{path} must be a .tflite file. Received: {len(data)} bytes of something else")
+    return data
+
+
+def _must(ok: bool, what: str, rule: str, received: Any) -> None:
+    if not ok:
+        raise InputError(f"{what} must be {rule}. Received: {received!r}")
+
+
+def _object(data: Any, where: str) -> dict[str, Any]:
+    _must(isinstance(data, dict), where, "a JSON object", type(data).__name__)
+    return data
+
+
+def _check_quantization(spec: InputSpec | OutputSpec, where: str) -> None:
+    pair = (spec.scale, spec.zero_point)
+    if spec.dtype in ("int8", "uint8"):
+        _must(
+            None not in pair and spec.scale > 0, where, "given a scale > 0 and a zero_point where it is integer", pair
+        )
+    else:
+        _must(pair == (None, None), where, "without scale and zero_point where it is float", pair)
+
+
+# The JSON types that each annotated field takes; everything else is an object or already built.
+_KINDS: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float), "None": (type(None),)}
+
+
+def _build(kind: type, data: Any, where: str) -> Any:
+    """The dataclass from a JSON object: keys and scalar types checked here, values in its __post_init__."""
+    data = dict(_object(data, where))
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    unknown = sorted(set(data) - set(fields))
+    _must(not unknown, f"{where} keys", f"among {', '.join(fields)}", unknown)
+    required = [
+        name
+        for name, f in fields.items()
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
+    missing = [name for name in required if name not in data]
+    _must(not missing, where, f"given {', '.join(missing)}", f"keys {sorted(data)}")
+    for name, value in data.items():
+        annotation = str(fields[name].type)
+        if annotation.startswith("tuple"):
+            item = int if "int" in annotation else str
+            right = isinstance(value, list | tuple) and all(type(v) is item for v in value)
+            _must(right, f"{where}.{name}", f"a list of {item.__name__}", value)
+            data[name] = tuple(value)
+        elif annotation.startswith("dict"):
+            _object(value, f"{where}.{name}")
+        elif set(names := annotation.split(" | ")) <= set(_KINDS):
+            kinds = tuple(k for n in names for k in _KINDS[n])
+            right = isinstance(value, kinds) and not isinstance(value, bool)
+            _must(right, f"{where}.{name}", annotation, value)
+        else:
+            _must(dataclasses.is_dataclass(value) or ("None" in annotation and value is None), f"{where}.{name}",
+                  "a JSON object", value)  # fmt: skip
+    return kind(**data)

@@ -1,0 +1,264 @@
+"""The command `edgeface`. Device commands need the base install; the others import their half when they run."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from edgeface import __version__, zoo
+from edgeface.card import Card, read_card
+from edgeface.errors import InputError
+from edgeface.images import read_image, write_image
+from edgeface.runtime.detector import YuNet
+from edgeface.runtime.predictor import Predictor
+from edgeface.runtime.show import draw_face, face_json, face_text
+
+EXTRA_OF = {"tensorflow": "convert", "jax": "jax"}
+"""The extra that brings a module; `train` brings the rest."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line on a usage error, like every other error here."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code. 2: bad input, told in one line on stderr; 130: interrupted."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if argv and argv[0] in _FORWARDED:
+            code = _FORWARDED[argv[0]](argv[1:])
+        else:
+            args = _parser().parse_args(argv)
+            code = args.run(args)
+        sys.stdout.flush()
+        return code or 0
+    except InputError as error:
+        print(f"edgeface: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("edgeface: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has left. Nothing more can be said; keep the interpreter's exit from trying.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="edgeface",
+        description="Facial landmarks and head pose, together, on a phone or a Raspberry Pi.",
+        epilog="edgeface COMMAND --help says more. train, evaluate and data need pip install 'edgeface[train]'.",
+    )
+    parser.add_argument("--version", action="version", version=f"edgeface {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_predict(commands)
+    _add_zoo(commands)
+    commands.add_parser("train", help="train a network as a config file says", add_help=False)
+    commands.add_parser("evaluate", help="score a .keras or .tflite model on annotated faces", add_help=False)
+    _add_data(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, run: Callable, about: str, examples: str = "") -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=about,
+        description=about[0].upper() + about[1:] + ".",
+        epilog=f"examples:\n{examples}" if examples else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_predict(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "predict",
+        _predict,
+        "landmarks and head pose of the faces in images",
+        "  edgeface predict face.jpg --model acdc_s.tflite --out drawn.png\n"
+        "  edgeface predict photo.jpg --model acdc_s.tflite --box 120 80 260 230\n"
+        "  edgeface predict *.jpg --model acdc_s.tflite --detector yunet.onnx --json\n\n"
+        "Without --box and --detector an image is taken as the crop of one face, with a margin around it.",
+    )
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="image files")
+    parser.add_argument("--model", required=True, metavar="NAME|PATH", help="a packaged model or a .tflite file")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--box",
+        nargs=4,
+        type=float,
+        metavar=("X0", "Y0", "X1", "Y1"),
+        help="the face's tight box in pixels: brows to chin, ear to ear",
+    )
+    where.add_argument("--detector", metavar="ONNX", help="find the faces with this YuNet file")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line, one line an image")
+    parser.add_argument("--out", metavar="PATH", help="draw into this image; with several IMAGEs, into this folder")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="interpreter threads (default: 1)")
+
+
+def _predict(args: argparse.Namespace) -> int:
+    predictor = Predictor.load(args.model, args.threads)
+    detector = YuNet(args.detector) if args.detector else None
+    targets = _targets(args.images, args.out)
+    for source, target in zip(args.images, targets, strict=True):
+        image = read_image(source)
+        boxes = [args.box] if detector is None else [found.box for found in detector.detect(image)]
+        faces = [predictor.predict(image, box) for box in boxes]
+        if args.json:
+            head = {"image": source, "model": predictor.model.card.name, "markup": predictor.markup}
+            print(json.dumps({**head, "faces": [face_json(face) for face in faces]}, allow_nan=False), flush=True)
+        else:
+            found = [face_text(face) for face in faces] or ["no face found"]
+            print("\n".join(f"{source}: {text}" for text in found), flush=True)
+        if target is not None:
+            for face in faces:
+                draw_face(image, face, predictor.markup)
+            write_image(target, image)
+    return 0
+
+
+def _targets(images: list[str], out: str | None) -> list[Path | None]:
+    """Where each drawing goes; InputError where two would go to one place, or onto an input."""
+    if out is None:
+        return [None] * len(images)
+    folder = len(images) > 1 or Path(out).is_dir()
+    if folder and Path(out).is_file():
+        raise InputError(f"--out must be a folder when there are several images. Received: {out}")
+    targets = [Path(out) / Path(image).name if folder else Path(out) for image in images]
+    if len(set(targets)) < len(targets):
+        raise InputError("images must have different names to be drawn into one folder. Received: one name twice")
+    sources = {Path(image).resolve() for image in images}
+    for target in targets:
+        if target.resolve() in sources:
+            raise InputError(f"--out must not replace an image that is read. Received: {target}")
+    return targets
+
+
+def _add_zoo(commands: Any) -> None:
+    parser = commands.add_parser("zoo", help="the packaged models", description="The packaged models.")
+    kinds = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _command(kinds, "list", _zoo_list, "names, sizes and markups of the packaged models", "  edgeface zoo list")
+    info = _command(
+        kinds,
+        "info",
+        _zoo_info,
+        "the card inside a model",
+        "  edgeface zoo info acdc_s.tflite\n  edgeface zoo info acdc_s.tflite --json",
+    )
+    info.add_argument("model", metavar="NAME|PATH", help="a packaged model or a .tflite file")
+    info.add_argument("--json", action="store_true", help="print the whole card as JSON")
+
+
+def _zoo_list(args: argparse.Namespace) -> int:
+    for name in zoo.available():
+        file = zoo.path(name)
+        card = read_card(file)
+        print(f"{name:24} {card.variant:12} {card.markup:10} {card.input.side:4} px {file.stat().st_size:>10,} bytes")
+    if not zoo.available():
+        print("This version packages no models; --model takes the path of a .tflite file.")
+    return 0
+
+
+def _zoo_info(args: argparse.Namespace) -> int:
+    card = read_card(zoo.resolve(args.model))
+    print(json.dumps(card.to_dict(), indent=2) if args.json else _card_text(card))
+    return 0
+
+
+def _card_text(card: Card) -> str:
+    rows = {
+        "name": card.name,
+        "network": f"{card.network}, preset {card.preset}, variant {card.variant}, version {card.version}",
+        "input": f"{card.input.name} {card.input.shape} {card.input.dtype}, {card.input.layout}",
+        "crop": f"{card.crop.rule}, {card.crop.scale} x the longer side of the box",
+        "markup": card.markup,
+        "outputs": "; ".join(f"{role}: {spec.name} {spec.shape} {spec.dtype}" for role, spec in card.outputs.items()),
+        "angles": card.angles,
+        "size": f"{card.flatbuffer_bytes or '?'} bytes, {card.parameters or '?'} parameters, {card.macs or '?'} MACs",
+    }
+    return "\n".join(f"{key:8} {value}" for key, value in rows.items())
+
+
+def _add_data(commands: Any) -> None:
+    parser = commands.add_parser("data", help="look at annotated faces", description="Look at annotated faces.")
+    kinds = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    inspect = _command(
+        kinds,
+        "inspect",
+        _data_inspect,
+        "draw a contact sheet: landmarks, box and pose of a set's faces",
+        "  edgeface data inspect synthetic --out sheet.png\n"
+        "  edgeface data inspect 300w --split test --limit 48 --out sheet.jpg",
+    )
+    inspect.add_argument("set", metavar="SET", help="a dataset's name, or synthetic")
+    inspect.add_argument("--split", help="default: all of them")
+    inspect.add_argument("--out", default="contact_sheet.png", metavar="IMAGE", help="default: contact_sheet.png")
+    inspect.add_argument("--limit", type=int, default=24, metavar="N", help="faces to draw (default: 24)")
+    check = _command(
+        kinds,
+        "check",
+        _data_check,
+        "read every annotation and image of a set, and count what it holds",
+        "  edgeface data check aflw --split train",
+    )
+    check.add_argument("set", metavar="SET", help="a dataset's name, or synthetic")
+    check.add_argument("--split", help="default: all of them")
+
+
+def _data_inspect(args: argparse.Namespace) -> int:
+    sheet = _workstation("data", "edgeface.datasets.inspect", "inspect", args.set, args.split, args.out, args.limit)
+    print(sheet)
+    return 0
+
+
+def _data_check(args: argparse.Namespace) -> int:
+    return _workstation("data", "edgeface.datasets.check", "check", args.set, args.split)
+
+
+def _train(argv: list[str]) -> int:
+    return _workstation("train", "edgeface.training.cli", "run_train", argv)
+
+
+def _evaluate(argv: list[str]) -> int:
+    return _workstation("evaluate", "edgeface.training.cli", "run_evaluate", argv)
+
+
+_FORWARDED = {"train": _train, "evaluate": _evaluate}
+"""Commands that read their own arguments, --help included."""
+
+
+def _workstation(command: str, module: str, function: str, *args: Any) -> Any:
+    """Call a function of the workstation half; InputError names the extra where a package that it needs is missing."""
+    if "KERAS_BACKEND" not in os.environ and not _installed("tensorflow") and _installed("jax"):
+        os.environ["KERAS_BACKEND"] = "jax"  # Keras would ask for tensorflow
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        return getattr(importlib.import_module(module), function)(*args)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing in ("", "edgeface"):
+            raise
+        extra = EXTRA_OF.get(missing, "train")
+        raise InputError(
+            f'edgeface {command} must have its extra: pip install "edgeface[{extra}]". Received: no module {missing!r}'
+        ) from None
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:
+        return False

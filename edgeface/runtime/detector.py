@@ -1,0 +1,98 @@
+"""Faces found by OpenCV's YuNet, and the tight 68-point box that the crop rule starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edgeface.errors import InputError
+from edgeface.geometry import Box
+from edgeface.runtime.predictor import check_image
+
+# Least squares on 1404 faces of 300W train and AFLW: a side's distance from the centre of YuNet's box, in units of
+# sqrt(w * h). On 472 held-out faces (300W test, AFLW2000-3D) the result overlaps the tight box of the 68 points with
+# a mean IoU of 0.87; YuNet's own box, which has the forehead in it, with 0.70.
+_SIDE = (0.119, 0.367, 0.200, 0.052, 0.092)
+"""Left and right: 1, w, turn toward the other side, |turn|, the points' offset toward the other side."""
+_TOP = (0.333, 0.024, 0.065, 0.113, -0.960)
+_BOTTOM = (0.070, 0.451, 0.247, 0.033, -0.219)
+"""Top and bottom: 1, h, nod, |turn|, the points' offset downwards."""
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """A face as YuNet sees it, in pixels of the image."""
+
+    yunet_box: Box
+    """Forehead included: not what the crop rule takes, see `box`."""
+    points_px: np.ndarray
+    """(5, 2) float32 in the order of the markup mtfl5: eyes, nose tip, mouth corners, the image's left first."""
+    score: float
+
+    @property
+    def box(self) -> Box:
+        """An estimate of the tight box of the 68 points."""
+        return tight_box(self.yunet_box, self.points_px)
+
+
+class YuNet:
+    """`cv2.FaceDetectorYN`; the image is shrunk to at most ``longest`` px before it is searched."""
+
+    def __init__(self, path: str | Path, threshold: float = 0.6, longest: int = 640) -> None:
+        """InputError: no such file, or not a detector that OpenCV loads."""
+        path = Path(path)
+        if not path.is_file():
+            got = "a folder" if path.is_dir() else "no such file"
+            raise InputError(f"detector must be a YuNet .onnx file. Received: {path}, {got}")
+        level = cv2.utils.logging.getLogLevel()
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # OpenCV 5 warns about its own default target
+        try:
+            self._detector = cv2.FaceDetectorYN.create(str(path), "", (320, 320), threshold, 0.3, 100)
+            # A network of another kind loads as well, and fails only when it is run.
+            self._detector.detect(np.zeros((320, 320, 3), np.uint8))
+        except cv2.error as error:
+            reason = str(error.err or error).strip().split("\n")[0]
+            raise InputError(f"detector must be a YuNet .onnx file. Received: {path}, {reason}") from None
+        finally:
+            cv2.utils.logging.setLogLevel(level)
+        self.longest = longest
+
+    def detect(self, image: np.ndarray) -> list[Detection]:
+        """Faces in an RGB uint8 image (H, W, 3), the largest first."""
+        check_image(image)
+        height, width = image.shape[:2]
+        scale = min(1.0, self.longest / max(height, width))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        self._detector.setInputSize(size)
+        _, found = self._detector.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+        # YuNet counts from the corner of the first pixel, we from its centre.
+        back = np.array([width / size[0], height / size[1]])
+        faces = []
+        for row in [] if found is None else found.astype(np.float64):
+            points = row[4:14].reshape(5, 2) * back - 0.5
+            (x0, y0), (x1, y1) = row[:2] * back - 0.5, (row[:2] + row[2:4]) * back - 0.5
+            faces.append(Detection(Box(x0, y0, x1, y1), points.astype(np.float32), float(row[14])))
+        return sorted(faces, key=lambda face: -face.yunet_box.size)
+
+
+def tight_box(yunet_box: Box, points_px: np.ndarray) -> Box:
+    """YuNet's box and its five points (5, 2) px -> an estimate of the tight box of the 68 points."""
+    size = yunet_box.size
+    if size <= 0:
+        raise InputError(f"a detected box must have a width and a height. Received: {yunet_box.as_xyxy()}")
+    x, y = yunet_box.center
+    points = (np.asarray(points_px, np.float64) - (x, y)) / size
+    middle = (points[:2].mean(axis=0) + points[3:].mean(axis=0)) / 2
+    turn, nod = points[2] - middle
+    width, height = yunet_box.width / size, yunet_box.height / size
+    left = np.dot(_SIDE, (1, width, turn, abs(turn), middle[0]))
+    right = np.dot(_SIDE, (1, width, -turn, abs(turn), -middle[0]))
+    top = np.dot(_TOP, (1, height, nod, abs(turn), middle[1]))
+    bottom = np.dot(_BOTTOM, (1, height, nod, abs(turn), middle[1]))
+    # Points far off the box (a broken detection) must not turn it inside out.
+    left, right, top, bottom = (size * float(np.clip(side, 0.1, 1.0)) for side in (left, right, top, bottom))
+    return Box(x - left, y - top, x + right, y + bottom)

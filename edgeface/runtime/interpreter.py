@@ -1,0 +1,156 @@
+"""A converted model and its card, run by whichever TensorFlow Lite interpreter is installed."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeface.card import Card, InputSpec, OutputSpec, read_card, split_card
+from edgeface.codecs import BinnedAngles, IntegralHeatmap
+from edgeface.errors import InputError
+
+INTERPRETERS = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
+"""In order of preference: LiteRT is maintained, tflite-runtime is what 32-bit Raspberry Pi OS has."""
+
+
+def interpreter_class() -> type:
+    """The `Interpreter` of the first package that imports; InputError says how to install one."""
+    failures = []
+    for module in INTERPRETERS:
+        try:
+            return importlib.import_module(module).Interpreter
+        except (ImportError, AttributeError, OSError) as error:
+            failures.append(f"{module.split('.')[0]}: {error}")
+    raise InputError(
+        "a TensorFlow Lite interpreter must be installed: pip install ai-edge-litert "
+        f'(or, for Python 3.11 with numpy < 2, pip install "edgeface[tflite]"). Received: {"; ".join(failures)}'
+    )
+
+
+def quantize(values: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """Raw 0..255 values as the input tensor holds them."""
+    dtype = np.dtype(spec.dtype)
+    if spec.scale is None:
+        return values.astype(dtype)
+    if dtype == np.uint8 and spec.scale == 1.0 and spec.zero_point == 0:
+        return values
+    info = np.iinfo(dtype)
+    return np.clip(np.rint(values / spec.scale) + spec.zero_point, info.min, info.max).astype(dtype)
+
+
+def dequantize(stored: np.ndarray, spec: OutputSpec) -> np.ndarray:
+    """An output tensor's real values, float32."""
+    if spec.scale is None:
+        return stored.astype(np.float32)
+    return (stored.astype(np.float32) - spec.zero_point) * np.float32(spec.scale)
+
+
+class TFLiteModel:
+    """A `.tflite` with its card. Not safe to share between threads: the interpreter owns its buffers."""
+
+    def __init__(self, path: str | Path, threads: int = 1) -> None:
+        """InputError: no such file, not a `.tflite`, no card in it, damaged, or not what its card says."""
+        if threads < 1:
+            raise InputError(f"threads must be at least 1. Received: {threads}")
+        self.path = Path(path)
+        self.card: Card = read_card(self.path)
+        content = _verified_flatbuffer(self.path, self.card)
+        make = interpreter_class()
+        try:
+            # The interpreter keeps no copy: the bytes must live as long as it does.
+            self._content = content
+            self._interpreter = make(model_content=content, num_threads=threads)
+            self._interpreter.allocate_tensors()
+        except (ImportError, AttributeError) as error:
+            raise InputError(f"tflite-runtime needs numpy < 2. Received: numpy {np.__version__}, {error}") from error
+        except (ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{self.path} must be a model that the interpreter loads. Received: {_line(error)}"
+            ) from None
+        self._input = self._one_input()
+        self._outputs = {role: self._tensor_of(spec) for role, spec in self.card.outputs.items()}
+
+    def infer(self, crop: np.ndarray) -> dict[str, np.ndarray]:
+        """A uint8 crop (S, S, C) -> those of landmarks (K, 2) in [0, 1], pose (3,) degrees, spread (K,) that it has.
+
+        Spread is in units of the crop's width. An `int8_logits` file is decoded here, on the host.
+        """
+        return self.decode(self.run(crop))
+
+    def run(self, crop: np.ndarray) -> dict[str, np.ndarray]:
+        """The file's own outputs by role, real values (dequantised), batch axis kept."""
+        stored = self.run_raw(crop)
+        return {role: dequantize(stored[role], spec) for role, spec in self.card.outputs.items()}
+
+    def run_raw(self, crop: np.ndarray) -> dict[str, np.ndarray]:
+        """The file's own outputs by role, as stored (int8 where they are), batch axis kept."""
+        expected = self.card.input.shape[1:]
+        if not isinstance(crop, np.ndarray) or crop.dtype != np.uint8 or crop.shape != expected:
+            got = f"{crop.dtype} {crop.shape}" if isinstance(crop, np.ndarray) else type(crop).__name__
+            raise InputError(f"crop must be a uint8 array {expected}. Received: {got}")
+        self._interpreter.set_tensor(self._input, quantize(crop, self.card.input)[None])
+        self._interpreter.invoke()
+        return {role: self._interpreter.get_tensor(index) for role, index in self._outputs.items()}
+
+    def decode(self, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What `run` gave -> landmarks, pose, spread without the batch axis."""
+        answer = {role: outputs[role][0] for role in ("landmarks", "pose", "spread") if role in outputs}
+        rule = self.card.decode
+        if "maps" in outputs:
+            codec = IntegralHeatmap(rule.map_height, rule.map_width)
+            answer["landmarks"], answer["spread"] = codec.decode(rule.sharpness * outputs["maps"][0])
+        if "pose_logits" in outputs:
+            angles = BinnedAngles(rule.bins_low_deg, rule.bins_high_deg, rule.bins)
+            answer["pose"] = angles.decode(outputs["pose_logits"][0])
+        return answer
+
+    def _one_input(self) -> int:
+        details = self._interpreter.get_input_details()
+        if len(details) != 1:
+            raise InputError(f"{self.path} must have one input. Received: {len(details)}")
+        self._must_match(details[0], self.card.input, "input")
+        return details[0]["index"]
+
+    def _tensor_of(self, spec: OutputSpec) -> int:
+        """The tensor of an output: by its name in the signature, else by tensor name, else by the card's index."""
+        details = self._interpreter.get_output_details()
+        by_index = {detail["index"]: detail for detail in details}
+        signatures = self._interpreter.get_signature_list()
+        found = None
+        if signatures:
+            runner = self._interpreter.get_signature_runner(next(iter(signatures)))
+            found = by_index.get(runner.get_output_details().get(spec.name, {}).get("index"))
+        if found is None:
+            found = next((detail for detail in details if detail["name"] == spec.name), None)
+        if found is None and spec.index is not None and spec.index < len(details):
+            found = details[spec.index]
+        if found is None:
+            names = [detail["name"] for detail in details]
+            raise InputError(f"{self.path} must have the output {spec.name!r} of its card. Received: {names}")
+        self._must_match(found, spec, spec.name)
+        return found["index"]
+
+    def _must_match(self, detail: dict[str, Any], spec: InputSpec | OutputSpec, what: str) -> None:
+        got = (tuple(int(n) for n in detail["shape"]), np.dtype(detail["dtype"]).name)
+        if got != (tuple(spec.shape), spec.dtype):
+            raise InputError(
+                f"{self.path}: {what} must be {spec.dtype} {tuple(spec.shape)}. Received: {got[1]} {got[0]}"
+            )
+
+
+def _verified_flatbuffer(path: Path, card: Card) -> bytes:
+    """The model without its card, after its hash is checked: the interpreter may crash on damaged bytes."""
+    content, _ = split_card(path.read_bytes(), path)
+    digest = hashlib.sha256(content).hexdigest()
+    if card.flatbuffer_sha256 is not None and digest != card.flatbuffer_sha256:
+        raise InputError(f"{path} must have sha256 {card.flatbuffer_sha256[:12]}… (its card). Received: {digest[:12]}…")
+    return content
+
+
+def _line(error: Exception) -> str:
+    return json.dumps(str(error).strip().split("\n")[0])[1:-1]

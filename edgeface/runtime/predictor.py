@@ -1,0 +1,110 @@
+"""Image and box in, face out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edgeface import zoo
+from edgeface.errors import InputError
+from edgeface.geometry import Box, Crop, square_crop
+from edgeface.headpose import HeadPose
+from edgeface.runtime.interpreter import TFLiteModel
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """One prediction; what the model does not compute is None."""
+
+    landmarks_px: np.ndarray | None
+    """(K, 2) float32, pixels of the image."""
+    pose: HeadPose | None
+    spread: np.ndarray | None
+    """(K,) how wide each attention map is, in units of the crop's side: small is sure."""
+    box: Box
+    """The box that the crop was made from."""
+    crop: Crop
+
+    @property
+    def spread_px(self) -> np.ndarray | None:
+        """(K,) spread in pixels of the image."""
+        return None if self.spread is None else self.spread * self.crop.size
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model and the rule that cuts its crop."""
+
+    model: TFLiteModel
+
+    @classmethod
+    def load(cls, name_or_path: str | Path, threads: int = 1) -> Predictor:
+        """A packaged model's name or the path of a `.tflite`; InputError where it is neither."""
+        return cls(TFLiteModel(zoo.resolve(name_or_path), threads))
+
+    @property
+    def markup(self) -> str:
+        return self.model.card.markup
+
+    def predict(self, image: np.ndarray, box: Box | Sequence[float] | None = None) -> Face:
+        """The face in an RGB uint8 image (H, W, 3).
+
+        box: the tight box of the 68 points, px (a detector's box is first brought to that, see
+        `edgeface.runtime.detector`). None: the image is the crop, its longer side is the crop's side.
+        """
+        check_image(image)
+        scale = self.model.card.crop.scale
+        box = frame_box(image, scale) if box is None else _checked_box(box, image)
+        crop = square_crop(box, scale)
+        answer = self.model.infer(cut(image, crop, self.model.card.input.side, self.model.card.input.channels))
+        landmarks, pose = answer.get("landmarks"), answer.get("pose")
+        return Face(
+            landmarks_px=None if landmarks is None else crop.to_image(landmarks),
+            pose=None if pose is None else HeadPose(*(float(angle) for angle in pose)),
+            spread=answer.get("spread"),
+            box=box,
+            crop=crop,
+        )
+
+
+def cut(image: np.ndarray, crop: Crop, side: int, channels: int) -> np.ndarray:
+    """The model's input pixels: uint8 (side, side, channels); one channel is OpenCV's gray."""
+    pixels = crop.extract(image, side)
+    return pixels if channels == 3 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None]
+
+
+def frame_box(image: np.ndarray, scale: float) -> Box:
+    """The box whose square crop is the whole image, border repeated along the shorter side."""
+    height, width = image.shape[:2]
+    half = max(height, width) / scale / 2
+    x, y = (width - 1) / 2, (height - 1) / 2
+    return Box(x - half, y - half, x + half, y + half)
+
+
+def check_image(image: np.ndarray) -> None:
+    """InputError unless the image is a non-empty uint8 array (H, W, 3)."""
+    if not isinstance(image, np.ndarray):
+        raise InputError(f"image must be a uint8 array (H, W, 3), RGB. Received: {type(image).__name__}")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise InputError(f"image must be a uint8 array (H, W, 3), RGB. Received: {image.dtype} {image.shape}")
+
+
+def _checked_box(box: Box | Sequence[float], image: np.ndarray) -> Box:
+    if not isinstance(box, Box):
+        values = np.asarray(box, np.float64)
+        if values.shape != (4,):
+            raise InputError(f"box must be four numbers, x0 y0 x1 y1. Received: {box!r}")
+        try:
+            box = Box(*values.tolist())
+        except ValueError as error:
+            raise InputError(str(error)) from None
+    height, width = image.shape[:2]
+    if not (box.x1 > box.x0 and box.y1 > box.y0):
+        raise InputError(f"box must have a width and a height. Received: {box.as_xyxy()}")
+    if box.x1 < 0 or box.y1 < 0 or box.x0 > width - 1 or box.y0 > height - 1:
+        raise InputError(f"box must overlap the image of {width} x {height} px. Received: {box.as_xyxy()}")
+    return box

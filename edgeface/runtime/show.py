@@ -1,0 +1,51 @@
+"""A predicted face as a picture, as a line of text, as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edgeface.markup import Markup
+from edgeface.runtime.drawing import draw_axes, draw_box, draw_landmarks
+from edgeface.runtime.predictor import Face
+
+
+def draw_face(image: np.ndarray, face: Face, markup: Markup | str) -> None:
+    """Box, landmarks and pose axes, in place on RGB uint8 (H, W, 3)."""
+    draw_box(image, face.box)
+    center = face.box.center
+    if face.landmarks_px is not None:
+        draw_landmarks(image, face.landmarks_px, markup)
+        center = tuple(face.landmarks_px.mean(axis=0).tolist())
+    if face.pose is not None:
+        draw_axes(image, face.pose, center, face.box.size / 2)
+
+
+def face_text(face: Face) -> str:
+    """One line."""
+    parts = ["box {:.0f} {:.0f} {:.0f} {:.0f}".format(*face.box.as_xyxy())]
+    if face.pose is not None:
+        pose = face.pose
+        parts.append(f"yaw {pose.yaw_deg:.1f} pitch {pose.pitch_deg:.1f} roll {pose.roll_deg:.1f}")
+    if face.landmarks_px is not None:
+        parts.append(f"{len(face.landmarks_px)} landmarks")
+    if face.spread is not None:
+        parts.append(f"mean spread {face.spread_px.mean():.1f} px")
+    return ", ".join(parts)
+
+
+def face_json(face: Face) -> dict[str, Any]:
+    """Numbers and lists; null where the model does not compute it."""
+    return {
+        "box_xyxy": _numbers(face.box.as_xyxy()),
+        "pose_deg": None if face.pose is None else _numbers(face.pose.as_array()),
+        "landmarks_px": None if face.landmarks_px is None else _numbers(face.landmarks_px),
+        "spread_px": None if face.spread is None else _numbers(face.spread_px),
+    }
+
+
+def _numbers(values: Any) -> Any:
+    """Nested lists, rounded to 1/1000; what is not finite is None, as JSON has no word for it."""
+    array = np.asarray(values, np.float64)
+    return np.where(np.isfinite(array), np.round(array, 3), None).tolist()

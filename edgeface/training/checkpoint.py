@@ -1,0 +1,110 @@
+"""One file from which a killed run goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from edgeface.errors import InputError
+from edgeface.files import write_text, written_aside
+
+FORMAT = 1
+
+
+def save_checkpoint(
+    path: str | Path, network: keras.Model, optimizer: keras.optimizers.Optimizer, step: int, fingerprint: str = ""
+) -> None:
+    """Weights, optimiser state and step in one .npz, written aside and renamed: the old file or the new one is there.
+
+    fingerprint: what must be equal for the state to make sense (the config). InputError where it cannot be written.
+    """
+    arrays = {"format": np.array(FORMAT), "step": np.array(step), "fingerprint": np.array(fingerprint)}
+    arrays |= {f"network/{name}": keras.ops.convert_to_numpy(v) for name, v in _named(network.variables)}
+    arrays |= {f"optimizer/{name}": keras.ops.convert_to_numpy(v) for name, v in _named(optimizer.variables)}
+    with written_aside(path) as aside, open(aside, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def load_checkpoint(
+    path: str | Path, network: keras.Model, optimizer: keras.optimizers.Optimizer, fingerprint: str = ""
+) -> int:
+    """Puts the state back and returns its step. The optimiser must have been built.
+
+    InputError: not a checkpoint, of another config, or of another network or optimiser; nothing is changed then.
+    """
+    path = Path(path)
+    arrays = _read(path)
+    if str(arrays["fingerprint"]) != fingerprint:
+        raise InputError(f"{path} must be of this run's config. Received: a checkpoint of another one")
+    pairs = []
+    for part, variables in (("network", network.variables), ("optimizer", optimizer.variables)):
+        names = _named(variables)
+        stored = {k.removeprefix(f"{part}/"): v for k, v in arrays.items() if k.startswith(f"{part}/")}
+        if {n: tuple(v.shape) for n, v in names} != {n: v.shape for n, v in stored.items()}:
+            odd = sorted({n for n, _ in names} ^ set(stored))[:3]
+            raise InputError(f"{path} must fit this {part}. Received: a checkpoint that differs in {odd or 'shapes'}")
+        pairs += [(variable, stored[name]) for name, variable in names]
+    for variable, value in pairs:
+        variable.assign(value)
+    return int(arrays["step"])
+
+
+def append_row(path: str | Path, row: dict[str, Any]) -> None:
+    """One line of a CSV, with a header where the file is new; flushed before returning."""
+    path = Path(path)
+    new = not path.exists() or path.stat().st_size == 0
+    try:
+        with open(path, "a", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+    except OSError as error:
+        raise InputError(f"{path} must be writable. Received: {error.strerror or error}") from error
+
+
+def read_rows(path: str | Path) -> list[dict[str, str]]:
+    """The rows of a CSV made by `append_row`; [] where it is missing. A last line cut by a kill is left out."""
+    path = Path(path)
+    if not path.exists():
+        return []
+    text = path.read_text()
+    return list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
+
+
+def truncate_rows(path: str | Path, step: int) -> None:
+    """Drops the rows after ``step``: those that a resumed run will write again."""
+    rows = read_rows(path)
+    kept = [row for row in rows if row.get("step", "").isdigit() and int(row["step"]) <= step]
+    if not kept:
+        Path(path).unlink(missing_ok=True)
+        return
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(kept[0]))
+    writer.writeheader()
+    writer.writerows(kept)
+    write_text(path, text.getvalue())
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise InputError(f"{path} must be a checkpoint. Received: no such file") from None
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} must be a checkpoint. Received: {error}") from None
+    if not {"format", "step", "fingerprint"} <= set(arrays) or int(arrays["format"]) != FORMAT:
+        raise InputError(f"{path} must be a checkpoint of format {FORMAT}. Received: something else")
+    return arrays
+
+
+def _named(variables) -> list[tuple[str, Any]]:
+    """Variables under names that are the same in every process: their place and path."""
+    return [(f"{i:04d}/{v.path.partition('/')[2] or v.path}", v) for i, v in enumerate(variables)]

@@ -1,0 +1,225 @@
+"""The two papers' losses, masked where the truth is unknown (NaN), on any Keras backend.
+
+Predictions are a dict with keys ``s{i}_{markup}`` (B, K, 2), ``s{i}_pose`` (B, 3) and, for CCR, ``s{i}_{markup}_maps``
+(B, H, W, K), linear, and ``s{i}_bins`` (B, 3, N) logits; targets are ``{markup: (B, K, 2), "pose": (B, 3)}``. Every loss
+returns one scalar a batch.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from keras import ops
+
+from edgeface.errors import InputError
+from edgeface.markup import MARKUPS
+
+Coordinate = Literal["l1", "l2", "smooth_l1", "wing"]
+Tensors = dict[str, Any]
+
+# Wing loss (Feng et al., CVPR 2018) in the crop's units: its 10 and 2 px of a 256 px crop.
+WING_WIDTH, WING_CURVATURE = 10 / 256, 2 / 256
+# Below this (about one map cell of 32) the smooth L1 is quadratic.
+SMOOTH_L1_WIDTH = 0.01
+QUARTER_TURN_DEG = 90.0
+
+
+@dataclass(frozen=True)
+class AcdcLoss:
+    """AC-DC, eq. 7 and 8: L1 on the landmarks and the pose of every stage."""
+
+    stage_weights: tuple[float, ...] = (0.125, 0.25, 0.5, 1.0)
+    """Section III-C. A model of n stages takes the last n: the final stage always weighs 1."""
+    pose: float = 1.0
+    """Times the pose's L1 in quarter turns (degrees / 90): 3 degrees then cost as much as 3.3 % of the crop.
+    The paper adds the two terms with no weight and names no unit."""
+    coordinate: Coordinate = "l1"
+    """The paper's is l1; the others are for edge models."""
+    markups: dict[str, float] = field(default_factory=dict)
+    """Weight of a markup's term, 1 where not named (a coarse markup from a small share of faces may deserve less)."""
+
+
+@dataclass(frozen=True)
+class CcrLoss:
+    """CCR, eq. 2, 5 and 6: (angles + alpha_1 bins) + lambda (coordinates + alpha_2 heatmaps), on every block.
+
+    The paper leaves all weights open. Angles are measured in bins and coordinates in map cells, the units in
+    which the classification targets are drawn: an error of one bin then costs about 1 + 2 and one of one cell
+    about 1 + 1.4, so that all weights are 1 and mean the same for every map size and bin width.
+    """
+
+    stage_weights: tuple[float, ...] = (1.0,)
+    """Equal for all blocks, as in stacked hourglasses; the last value is repeated, so one is enough."""
+    bins: float = 1.0
+    """alpha_1, on the cross-entropy. Hopenet also weighs its two terms 1 : 1, in degrees."""
+    landmarks: float = 1.0
+    """lambda, on the landmark half."""
+    maps: float = 1.0
+    """alpha_2, on the heatmaps."""
+    coordinate: Literal["squared", "distance"] = "squared"
+    """Eq. 5 writes a norm where the text says "mean square error": ``squared`` follows the text; ``distance`` takes the norm
+    at its word, so that a few lost points do not outweigh all others (edge models)."""
+    sigma: float = 1.0
+    """Standard deviation of the target Gaussian, in cells (section 4.2)."""
+    markups: dict[str, float] = field(default_factory=dict)
+    """Weight of a markup's landmark half, 1 where not named."""
+    low_deg: float = -99.0
+    high_deg: float = 99.0
+    """The bins' range: taken from the network, not from a config."""
+
+
+Loss = AcdcLoss | CcrLoss
+
+
+def loss_for(network, overrides: dict[str, Any] | None = None) -> Loss:
+    """The loss of a network's paper, told by its outputs, with some fields changed."""
+    from edgeface.training.config import from_dict
+
+    overrides = dict(overrides or {})
+    if "s1_bins" not in network.output:
+        return from_dict(AcdcLoss, overrides, "loss")
+    # The layer that decodes the bins knows where they lie.
+    decoder = network.get_layer("s1_pose")
+    loss = from_dict(CcrLoss, overrides, "loss")
+    return replace(loss, low_deg=decoder.low_deg, high_deg=decoder.high_deg)
+
+
+def heads(keys) -> tuple[int, tuple[str, ...]]:
+    """(number of stages, markups in the model's order) that a model's output keys promise."""
+    found = [re.fullmatch(r"s(\d+)_(.+)", key) for key in keys]
+    markups = dict.fromkeys(m[2] for m in found if m and m[2] in MARKUPS)
+    stages = max((int(m[1]) for m in found if m), default=0)
+    if not stages or not markups:
+        raise InputError(f"network outputs must be named s1_<markup>, s1_pose, …. Received: {', '.join(keys)}")
+    return stages, tuple(markups)
+
+
+def stage_weights(weights: tuple[float, ...], stages: int) -> tuple[float, ...]:
+    """The last ``stages`` weights; one weight alone serves every stage."""
+    if len(weights) == 1:
+        return weights * stages
+    if len(weights) < stages:
+        raise InputError(f"stage_weights must hold at least {stages} numbers. Received: {weights}")
+    return weights[-stages:]
+
+
+def known(target) -> tuple[Any, Any]:
+    """(target with 0 for NaN, mask in float32 of the same shape). Arithmetic on NaN, even masked, has NaN gradients."""
+    target = ops.cast(target, "float32")
+    finite = ops.isfinite(target)
+    return ops.where(finite, target, ops.zeros_like(target)), ops.cast(finite, "float32")
+
+
+def masked_mean(values, mask):
+    """Mean of the values where the mask is 1, and 0 where it never is."""
+    return ops.sum(values * mask) / ops.maximum(ops.sum(mask), 1.0)
+
+
+def coordinate_loss(error, kind: Coordinate):
+    """Elementwise cost of a coordinate error (in the crop's width)."""
+    size = ops.abs(error)
+    if kind == "l1":
+        return size
+    if kind == "l2":
+        return ops.square(error)
+    if kind == "smooth_l1":
+        quadratic = 0.5 * ops.square(error) / SMOOTH_L1_WIDTH
+        return ops.where(size < SMOOTH_L1_WIDTH, quadratic, size - 0.5 * SMOOTH_L1_WIDTH)
+    offset = WING_WIDTH * (1 - math.log1p(WING_WIDTH / WING_CURVATURE))
+    logarithm = WING_WIDTH * ops.log1p(ops.minimum(size, WING_WIDTH) / WING_CURVATURE)
+    return ops.where(size < WING_WIDTH, logarithm, size - offset)
+
+
+def acdc_loss(target: Tensors, predicted: Tensors, config: AcdcLoss):
+    """AC-DC's sum over stages; each markup is averaged over its known points, the pose over its known angles."""
+    stages, markups = heads(predicted)
+    pose, pose_mask = known(target["pose"])
+    points = {name: known(target[name]) for name in markups}
+    total = 0.0
+    for stage, weight in enumerate(stage_weights(config.stage_weights, stages), start=1):
+        for name, (truth, mask) in points.items():
+            error = _float(predicted[f"s{stage}_{name}"]) - truth
+            # |s - s*| is the L1 norm of a 2-vector: x and y are summed, points averaged.
+            term = 2 * masked_mean(coordinate_loss(error, config.coordinate), mask)
+            total = total + weight * config.markups.get(name, 1.0) * term
+        if config.pose and f"s{stage}_pose" in predicted:
+            error = ops.abs(_float(predicted[f"s{stage}_pose"]) - pose) / QUARTER_TURN_DEG
+            total = total + weight * config.pose * masked_mean(error, pose_mask)
+    return total
+
+
+def ccr_loss(target: Tensors, predicted: Tensors, config: CcrLoss):
+    """CCR's sum over blocks. A face without any known point of the markup adds nothing to the landmark half."""
+    stages, markups = heads(predicted)
+    pose, pose_mask = known(target["pose"])
+    points = {name: known(target[name]) for name in markups}
+    total = 0.0
+    for stage, weight in enumerate(stage_weights(config.stage_weights, stages), start=1):
+        logits = _float(predicted[f"s{stage}_bins"])
+        width_deg = (config.high_deg - config.low_deg) / logits.shape[-1]
+        error = (_float(predicted[f"s{stage}_pose"]) - pose) / width_deg
+        entropy = -ops.sum(bin_targets(pose, config, logits.shape[-1]) * ops.log_softmax(logits, axis=-1), axis=-1)
+        total = total + weight * masked_mean(ops.square(error) + config.bins * entropy, pose_mask)
+        for name, (truth, mask) in points.items():
+            maps = _float(predicted[f"s{stage}_{name}_maps"])
+            landmark_term = _ccr_landmarks(_float(predicted[f"s{stage}_{name}"]), maps, truth, mask, config)
+            total = total + weight * config.landmarks * config.markups.get(name, 1.0) * landmark_term
+    return total
+
+
+def _ccr_landmarks(predicted, maps, truth, mask, config: CcrLoss):
+    """Eq. 5 in map cells: per point, squared distance + alpha_2 * squared difference of the maps, summed over cells."""
+    height, width = maps.shape[1:3]
+    point_mask = ops.min(mask, axis=-1)
+    cells = (predicted - truth) * ops.convert_to_tensor([width, height], "float32")
+    squared = ops.sum(ops.square(cells), axis=-1)
+    # The floor keeps sqrt's gradient finite where a prediction is exact.
+    distance = squared if config.coordinate == "squared" else ops.sqrt(ops.maximum(squared, 1e-6))
+    coordinates = masked_mean(distance, point_mask)
+    difference = ops.sum(ops.square(maps - gaussian_maps(truth, point_mask, height, width, config.sigma)), axis=(1, 2))
+    # An invisible point's map must be zero, but only on a face that was annotated at all.
+    annotated = ops.max(point_mask, axis=-1, keepdims=True) * ops.ones_like(point_mask)
+    return coordinates + config.maps * masked_mean(difference, annotated)
+
+
+def bin_targets(pose_deg, config: CcrLoss, bins: int):
+    """(B, 3) degrees -> (B, 3, N): `BinnedAngles.encode` in keras.ops, linear between the two nearest bin centres."""
+    step = (config.high_deg - config.low_deg) / bins
+    position = ops.clip((pose_deg - config.low_deg) / step - 0.5, 0, bins - 1)
+    return ops.maximum(1 - ops.abs(position[..., None] - ops.arange(bins, dtype="float32")), 0)
+
+
+def gaussian_maps(points, point_mask, height: int, width: int, sigma: float):
+    """(B, K, 2) in [0, 1] -> (B, H, W, K): `IntegralHeatmap.encode` in keras.ops, all zero where the mask (B, K) is."""
+    x = ops.arange(width, dtype="float32")[None, :, None] - (points[:, None, :, 0] * width - 0.5)
+    y = ops.arange(height, dtype="float32")[None, :, None] - (points[:, None, :, 1] * height - 0.5)
+    fall_x, fall_y = (ops.exp(-0.5 * ops.square(d / sigma)) for d in (x, y))
+    return fall_y[:, :, None] * fall_x[:, None] * point_mask[:, None, None]
+
+
+def last_stage_errors(target: Tensors, predicted: Tensors) -> dict[str, tuple[Any, Any]]:
+    """{part: (mean, count)}: landmarks in percent of the crop (over all markups) and pose in degrees, final stage.
+
+    For reading, not for training: no gradient flows.
+    """
+    stages, markups = heads(predicted)
+    predicted = {key: ops.stop_gradient(tensor) for key, tensor in predicted.items() if key.startswith(f"s{stages}_")}
+    distance = count = 0.0
+    for name in markups:
+        truth, mask = known(target[name])
+        error = ops.sqrt(ops.sum(ops.square(_float(predicted[f"s{stages}_{name}"]) - truth), axis=-1))
+        point_mask = ops.min(mask, axis=-1)
+        distance, count = distance + ops.sum(error * point_mask), count + ops.sum(point_mask)
+    errors = {"landmarks": (100 * distance / ops.maximum(count, 1.0), count)}
+    if f"s{stages}_pose" in predicted:
+        pose, mask = known(target["pose"])
+        errors["pose"] = (masked_mean(ops.abs(_float(predicted[f"s{stages}_pose"]) - pose), mask), ops.sum(mask))
+    return errors
+
+
+def _float(tensor):
+    # Mixed precision: errors of a tenth of a pixel are below bfloat16's step.
+    return ops.cast(tensor, "float32")

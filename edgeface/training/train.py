@@ -1,0 +1,209 @@
+"""A training run: from a config to a folder with config.json, metrics.csv, checkpoint.npz and model.keras.
+
+A run that is killed, at any time, goes on from its last checkpoint with the very batches, weights and optimiser state
+it would have had.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Callable
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from edgeface import __version__
+from edgeface.datasets.load import load_set
+from edgeface.errors import InputError
+from edgeface.files import read_json, write_json
+from edgeface.models.deploy import landmark_markups
+from edgeface.models.io import config_of, load_model, model_info, save_model
+from edgeface.models.presets import ModelConfig, build, preset
+from edgeface.training.checkpoint import load_checkpoint, read_rows, truncate_rows
+from edgeface.training.config import TrainConfig, as_dict, from_dict
+from edgeface.training.evaluate import prepare, protocol_for
+from edgeface.training.losses import loss_for
+from edgeface.training.monitor import Monitor, Validation
+from edgeface.training.networks import deployed
+from edgeface.training.pipeline import batches, measure_throughput
+from edgeface.training.sources import load_sources
+from edgeface.training.trainer import AlignmentTrainer, make_optimizer
+
+MODEL, CHECKPOINT, METRICS, CONFIG = "model.keras", "checkpoint.npz", "metrics.csv", "config.json"
+
+
+def say_plainly(message: str) -> None:
+    print(message, flush=True)
+
+
+def train(
+    config: TrainConfig,
+    out: str | Path,
+    resume: bool = True,
+    model: keras.Model | None = None,
+    say: Callable[[str], None] = say_plainly,
+) -> Path:
+    """Runs (or goes on with, or reuses) the training that ``config`` describes; the path of the finished model.keras.
+
+    model: a ready network to train in place of the one that the config names (it must have the config's shape).
+    InputError: a folder with another config's run, faces that cannot be read, a loss that is not finite.
+    """
+    out = Path(out)
+    if resume and (out / MODEL).exists() and (out / CONFIG).exists():
+        _check_same(config, out)
+        say(f"{out / MODEL}: trained already")
+        return out / MODEL
+    network_config = network_config_of(config)
+    with _dtype_policy(config.precision):
+        keras.utils.set_random_seed(config.seed)
+        network = model if model is not None else build(network_config)
+    if config.init and model is None:
+        _start_from(network, network_config, config.init)
+    record = fit_network(network, config, out, resume, say)
+    if config.precision != "float32":
+        # Bfloat16 casts must not reach the converter; the weights themselves have been float32 all along.
+        trained, network = network, build(network_config)
+        network.set_weights(trained.get_weights())
+    crop = {"rule": "square", "scale": config.augment.crop_scale}
+    save_model(network, out / MODEL, model_info(network_config) | {"crop": crop, "training": record})
+    say(f"{out / MODEL}: {record['steps']} steps in {record['seconds'] / 60:.1f} min")
+    return out / MODEL
+
+
+def fit_network(
+    network: keras.Model,
+    config: TrainConfig,
+    out: str | Path,
+    resume: bool = True,
+    say: Callable[[str], None] = say_plainly,
+) -> dict[str, Any]:
+    """Trains any network with the outputs of `edgeface.models` (a quantised twin too) in place; writes the run's files
+    but not the model. Returns the record that goes into the model's file."""
+    out = Path(out)
+    loss = loss_for(network, config.loss)
+    side, _, channels = network.input_shape[1:]
+    markups = landmark_markups(network)
+    if not resume:
+        for name in (MODEL, CHECKPOINT, METRICS, CONFIG):
+            (out / name).unlink(missing_ok=True)
+    elif (out / CONFIG).exists():
+        _check_same(config, out)
+    sources = load_sources(config, markups, out.parent / "cache", say)
+    validation = _validation(network, config)
+
+    trainer = AlignmentTrainer(network, loss)
+    optimizer = make_optimizer(
+        config.learning_rate, config.steps, config.schedule, config.warmup, config.power, config.clip, config.ema
+    )
+    optimizer.build(trainer.trainable_variables)
+    trainer.compile(optimizer=optimizer, jit_compile=_jit())
+
+    write_json(out / CONFIG, {"config": as_dict(config), "network": _network_facts(network)} | environment())
+    fingerprint = hashlib.sha256(json.dumps(as_dict(config), sort_keys=True).encode()).hexdigest()
+    step = 0
+    if (out / CHECKPOINT).exists():
+        step = load_checkpoint(out / CHECKPOINT, network, optimizer, fingerprint)
+        say(f"going on from step {step} of {config.steps}")
+    truncate_rows(out / METRICS, step)
+
+    if step < config.steps:
+        shape = (config.augment, markups, side, channels, config.batch_size, config.seed)
+        rate = measure_throughput(batches(sources, *shape, start_step=step, mode=config.mode), steps=12)
+        say(f"input pipeline alone: {rate:.0f} faces/s, {1000 * config.batch_size / rate:.0f} ms a batch")
+        monitor = Monitor(config, network, step, out / METRICS, out / CHECKPOINT, fingerprint, validation, say)
+        trainer.fit(
+            batches(sources, *shape, start_step=step, mode=config.mode),
+            initial_epoch=step // config.epoch_steps,
+            epochs=-(-config.steps // config.epoch_steps),
+            steps_per_epoch=config.epoch_steps,
+            callbacks=[monitor],
+            shuffle=False,  # the pipeline has done it
+            verbose=0,
+        )
+    # fit ends with this too; here for a run that was killed after its last step.
+    optimizer.finalize_variable_values(trainer.trainable_variables)
+    rows = read_rows(out / METRICS)
+    return {
+        "config": as_dict(config),
+        "steps": config.steps,
+        "seconds": round(float(rows[-1]["seconds"]), 1),
+        "sources": [{"name": s.name, "faces": len(s.packed), "weight": s.weight} for s in sources],
+        "last": rows[-1],
+    } | environment()
+
+
+def network_config_of(config: TrainConfig) -> ModelConfig:
+    """The preset that the config names, with its changes; InputError where either is unknown."""
+    try:
+        base = preset(config.network)
+    except ValueError as error:
+        raise InputError(f"network: {error}") from None
+    if not config.model:
+        return base
+    return from_dict(type(base), dataclasses.asdict(base) | config.model, "model")
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, for records."""
+    versions = {"python": platform.python_version(), "edgeface": __version__, "backend": keras.backend.backend()}
+    for name in ("keras", "tensorflow", "jax", "numpy", "opencv-python", "grain"):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {"versions": versions, "machine": {"platform": platform.platform(), "cpus": os.cpu_count()}}
+
+
+def _validation(network: keras.Model, config: TrainConfig) -> Validation | None:
+    v = config.validation
+    if v is None:
+        return None
+    samples = load_set(v.set, v.split, v.limit)
+    protocol, markup = protocol_for(v.set, samples, landmark_markups(network), v.markups[0] if v.markups else None)
+    view = deployed(network, config.name, markup, crop_scale=config.augment.crop_scale)
+    return Validation(view, prepare(samples, protocol, view.side, view.channels, view.crop_scale), v.set)
+
+
+def _start_from(network: keras.Model, network_config: ModelConfig, path: str) -> None:
+    source, info = load_model(path)
+    shapes = [tuple(w.shape) for w in network.get_weights()]
+    if [tuple(w.shape) for w in source.get_weights()] != shapes:
+        raise InputError(f"init must hold a network like {network_config.name}. Received: {config_of(info).name}")
+    network.set_weights(source.get_weights())
+
+
+def _check_same(config: TrainConfig, out: Path) -> None:
+    """InputError where the folder holds a run of another config."""
+    wanted, found = as_dict(config), read_json(out / CONFIG).get("config", {})
+    # Through JSON, so that both sides are lists, floats and strings.
+    wanted = json.loads(json.dumps(wanted))
+    changed = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
+    if changed:
+        raise InputError(f"{out} must be a new folder or this config's run. Received: a run with other {changed}")
+
+
+def _network_facts(network: keras.Model) -> dict[str, Any]:
+    return {"name": network.name, "parameters": network.count_params(), "input": list(network.input_shape[1:])}
+
+
+def _jit() -> bool | str:
+    # On a CPU TensorFlow's own kernels beat XLA (0.21 s against 0.29 s a step of a small cascade).
+    slower = keras.backend.backend() == "tensorflow" and not keras.distribution.list_devices("gpu")
+    return False if slower else "auto"
+
+
+@contextmanager
+def _dtype_policy(name: str):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,31 @@
+"""The models that come with the package: `NAME.tflite` in this folder, each with its card inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeface.errors import InputError
+
+FOLDER = Path(__file__).parent
+
+
+def available() -> tuple[str, ...]:
+    """Names of the packaged models, sorted; empty where the package ships none."""
+    return tuple(sorted(file.stem for file in FOLDER.glob("*.tflite")))
+
+
+def path(name: str) -> Path:
+    """The packaged model of that name; InputError lists what there is."""
+    names = available()
+    if name not in names:
+        known = f"one of {', '.join(names)}" if names else "a path to a .tflite file (this version packages no models)"
+        raise InputError(f"model must be {known}. Received: {name!r}")
+    return FOLDER / f"{name}.tflite"
+
+
+def resolve(name_or_path: str | Path) -> Path:
+    """A packaged model's name or a file's path -> the path. A name wins only where it has no folder and no suffix."""
+    given = Path(name_or_path)
+    if str(name_or_path) in available() or (len(given.parts) <= 1 and not given.suffix and not given.exists()):
+        return path(str(name_or_path))
+    return given

@@ -1,0 +1,101 @@
+import errno
+import os
+import stat
+
+import pytest
+
+from edgeface.errors import InputError
+from edgeface.files import read_json, write_bytes, write_json, write_text, written_aside
+
+
+def names(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_writes_whole_files_and_makes_folders(tmp_path):
+    write_text(tmp_path / "new" / "a.txt", "grüß")
+    assert (tmp_path / "new" / "a.txt").read_bytes() == "grüß".encode()
+    assert names(tmp_path / "new") == ["a.txt"]
+
+
+def test_files_get_the_usual_rights(tmp_path):
+    old = os.umask(0o022)
+    try:
+        write_bytes(tmp_path / "a", b"x")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o644
+
+
+def test_the_temporary_file_keeps_folder_and_suffix(tmp_path):
+    with written_aside(tmp_path / "a.npz") as aside:
+        assert aside.parent == tmp_path and aside.suffix == ".npz" and not (tmp_path / "a.npz").exists()
+
+
+def test_a_failure_keeps_the_old_file_and_leaves_nothing(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="stop"), written_aside(path) as aside:
+        aside.write_text("half")
+        raise RuntimeError("stop")
+    assert path.read_text() == "old" and names(tmp_path) == ["a.txt"]
+
+
+def test_a_kill_keeps_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), written_aside(path) as aside:
+        aside.write_text("half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old" and names(tmp_path) == ["a.txt"]
+
+
+def test_a_full_disk_names_the_final_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match=r"a\.bin must be writable\. Received: No space left"):
+        write_bytes(path, b"new")
+    assert path.read_bytes() == b"old" and names(tmp_path) == ["a.bin"]
+
+
+def test_a_file_in_the_way_of_the_folder(tmp_path):
+    (tmp_path / "a").write_text("")
+    with pytest.raises(InputError, match="must be writable"):
+        write_text(tmp_path / "a" / "b.txt", "x")
+
+
+def test_json_round_trip(tmp_path):
+    write_json(tmp_path / "a.json", {"n": [1, 2.5, None]})
+    assert read_json(tmp_path / "a.json") == {"n": [1, 2.5, None]}
+
+
+def test_json_refuses_nan_and_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "a.json", {"score": float("nan")})
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file"),
+        (b"", "must be a JSON file"),
+        (b'{"a": ', "must be a JSON file"),
+        (b"\xff\xfe", "JSON file"),
+    ],
+)
+def test_unreadable_json(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_folder_is_not_json(tmp_path):
+    with pytest.raises(InputError, match="must be a JSON file"):
+        read_json(tmp_path)
