@@ -45,8 +45,8 @@ def coverage_table(manifest: Manifest) -> str:
     columns = list(zip(manifest.bins.yaw_deg, manifest.bins.yaw_deg[1:], strict=False))
     rows = list(zip(manifest.bins.pitch_deg, manifest.bins.pitch_deg[1:], strict=False))
     lines = [
-        f"{len(manifest.ids)} of {manifest.pool} faces of {manifest.set} {manifest.split}, seed {manifest.seed}; pose of "
-        f"{manifest.estimated_pose} estimated from landmarks",
+        f"{len(manifest.ids)} of {manifest.pool} faces of {manifest.set} {manifest.split}, seed {manifest.seed}; "
+        f"pose of {manifest.estimated_pose} estimated from landmarks",
         " " * 14 + "".join(f"{f'{low:g}..{high:g}':>12}" for low, high in columns) + "  yaw",
     ]
     for r, (low, high) in reversed(list(enumerate(rows))):

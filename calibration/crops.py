@@ -88,21 +88,21 @@ def read_manifest(path: str | Path) -> Manifest:
     return Manifest(**{**data, "ids": tuple(ids), "bins": bins, "coverage": tuple(data["coverage"])})
 
 
-def load_calibration(
-    manifest: str | Path, side: int, channels: int, root: str | Path | None = None
-) -> np.ndarray:
+def load_calibration(manifest: str | Path, side: int, channels: int, root: str | Path | None = None) -> np.ndarray:
     """The manifest's crops (N, side, side, channels) uint8. InputError where a face is gone or no longer the same."""
     found = read_manifest(manifest)
     by_id = {s.id: s for s in load_set(found.set, found.split, limit=found.pool, root=root)}
     missing = [i for i in found.ids if i not in by_id]
     if missing:
-        raise InputError(f"{manifest}: every face must be in {found.set} {found.split}. Received: none named {missing[0]!r}")
+        raise InputError(
+            f"{manifest}: every face must be in {found.set} {found.split}. Received: none named {missing[0]!r}"
+        )
     samples = [by_id[i] for i in found.ids]
     digest = crops_sha256(samples)
     if digest != found.sha256:
         raise InputError(
-            f"{manifest}: the crops must have sha256 {found.sha256[:12]}…; build the manifest anew where the images (or "
-            f"OpenCV's decoding of them) changed. Received: {digest[:12]}…"
+            f"{manifest}: the crops must have sha256 {found.sha256[:12]}…; build the manifest anew where the images "
+            f"(or OpenCV's decoding of them) changed. Received: {digest[:12]}…"
         )
     return cut(samples, side, channels)
 

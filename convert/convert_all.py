@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,7 @@ def convert_all(
     fine_tune: called with a calibrated twin where ``job.qat`` is None; trains it in place, returns what it did (for the
     card). report: told what is being done.
     """
+    from convert.tflite import exported
     from edgeface.models.deploy import deploy, landmark_markups, stage_count
     from edgeface.models.io import load_model
 
@@ -73,35 +75,51 @@ def convert_all(
     markup = landmark_markups(trained)[0] if job.markup is None else job.markup
     stages = stage_count(trained) if job.stages is None else job.stages
     crops = _crops(job, trained, variants, report)
-    twin, how = _twin(job, trained, info, crops, fine_tune, report) if any(v.needs_qat for v in variants) else (None, {})
+    twin, how = (
+        _twin(job, trained, info, crops, fine_tune, report) if any(v.needs_qat for v in variants) else (None, {})
+    )
     done = []
-    for variant in variants:
-        report(f"converting {variant.name}")
-        try:
+    with ExitStack() as stack:
+        sources = {}
+        for variant in variants:
+            report(f"converting {variant.name}")
             kept = {"markup": markup, "outputs": job.outputs, "stages": stages, "head": not variant.head_on_host}
-            deployed = deploy(trained, **kept)
-            source = deploy(twin, **kept) if variant.needs_qat else deployed
-        except ValueError as error:
-            raise InputError(f"{job.model}: {error}") from None
-        quantisation = how if variant.needs_qat else _how(variant, job, crops)
-        done.append(
-            _write(job, variant, source, crops, deployed=deployed, trained=trained, info=info, markup=markup,
-                   stages=stages, float_sha256=sha256(job.model), quantisation=quantisation)
-        )  # fmt: skip
+            kind = (variant.needs_qat, variant.head_on_host)
+            try:
+                deployed = deploy(trained, **kept)
+                if kind not in sources:
+                    source = _on_the_grid(deploy(twin, **kept)) if variant.needs_qat else deployed
+                    sources[kind] = stack.enter_context(exported(source))
+            except ValueError as error:
+                raise InputError(f"{job.model}: {error}") from None
+            quantisation = how if variant.needs_qat else _how(variant, job, crops)
+            data = sources[kind].to_tflite(variant, crops)
+            done.append(
+                _write(job, variant, data, deployed=deployed, trained=trained, info=info, markup=markup, stages=stages,
+                       float_sha256=sha256(job.model), quantisation=quantisation)
+            )  # fmt: skip
     return done
 
 
-def _write(job: Job, variant: Variant, source: keras.Model, crops, *, info, **card_parts) -> Converted:
-    from convert.tflite import to_tflite
+def _on_the_grid(deployed: keras.Model) -> keras.Model:
+    """A twin's outputs without the gate that leads from the int8 trunk to a float head: a cut-off head ends in int8."""
+    import keras
 
+    from convert.qat.layers import FloatGate
+
+    makers = {key: tensor._keras_history.operation for key, tensor in deployed.output.items()}
+    kept = {key: maker.input if isinstance(maker, FloatGate) else deployed.output[key] for key, maker in makers.items()}
+    return keras.Model(deployed.input, kept, name=deployed.name)
+
+
+def _write(job: Job, variant: Variant, data: bytes, *, info, **card_parts) -> Converted:
     name = f"{job.name or info['config']['name']}_{variant.name}"
     path = job.out / f"{name}.tflite"
-    data = to_tflite(source, variant, crops)
     graph = read_graph(data)
     with written_aside(path) as aside:
         aside.write_bytes(data)
         # Judged as written, before it takes its name: a file that fails never lies there to be used.
-        checked = require(gate(aside, variant))
+        checked = require(gate(aside, variant, path.name))
         notes = _notes(variant, checked, card_parts["quantisation"])
         card = attach_card(aside, make_card(name, variant, graph, info=info, notes=notes, **card_parts))
     write_card(path.with_suffix(".json"), card)
@@ -114,8 +132,8 @@ def _notes(variant: Variant, checked: GateReport, quantisation: dict[str, Any]) 
         notes.append("the quantisation-aware twin was calibrated, not fine-tuned")
     if variant.head_on_host and checked.float_operators:
         notes.append(
-            f"{checked.float_operators} operators between the stages (or for the pose) compute in float: a full-integer "
-            "device runs them on its CPU; one stage alone has no more than the pose's"
+            f"{checked.float_operators} operators between the stages (or for the pose) compute in float: "
+            "a full-integer device runs them on its CPU; one stage alone has no more than the pose's"
         )
     return tuple(notes)
 
@@ -128,9 +146,8 @@ def _how(variant: Variant, job: Job, crops: np.ndarray | None) -> dict[str, Any]
 
 def _twin(job: Job, trained, info, crops, fine_tune, report) -> tuple[keras.Model, dict[str, Any]]:
     """The quantisation-aware twin and how it came about."""
-    from edgeface.models.io import load_model
-
     import convert.qat as qat  # its layers must be known before a twin is loaded
+    from edgeface.models.io import load_model
 
     if job.qat is not None:
         report("loading the quantisation-aware twin")

@@ -1,9 +1,9 @@
 """Every converted file is opened again and held against its variant's contract; what fails, fails by name.
 
 The rules for an int8 trunk: convolutions, resizing, pooling, padding and activations are never in float; exponentials,
-divisions and roots are never in int8 (FACTS: an int8 softmax moves landmarks by tens of pixels); anything else may be in
-float only in a *float island*, a connected region of float operators that holds an EXP (soft-argmax, attention mask,
-bin expectation) or a FULLY_CONNECTED with at most three results (the pose).
+divisions and roots are never in int8 (an int8 softmax moves landmarks by tens of pixels); anything else may be in float
+only in a *float island*, a connected region of float operators that holds an EXP (soft-argmax, attention mask, bin
+expectation) or a FULLY_CONNECTED with at most three results (the pose).
 """
 
 from __future__ import annotations
@@ -21,15 +21,47 @@ INPUT_NAME = "image"
 HEAD_OUTPUTS = ("landmarks", "pose", "spread")
 HOST_OUTPUTS = ("maps", "pose_logits", "pose")
 ALWAYS_INT8 = frozenset(
-    "CONV_2D DEPTHWISE_CONV_2D TRANSPOSE_CONV RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR MAX_POOL_2D AVERAGE_POOL_2D "
-    "PAD PADV2 MIRROR_PAD LOGISTIC RELU RELU6 LEAKY_RELU PRELU HARD_SWISH TANH".split()
+    (
+        "CONV_2D",
+        "DEPTHWISE_CONV_2D",
+        "TRANSPOSE_CONV",
+        "RESIZE_BILINEAR",
+        "RESIZE_NEAREST_NEIGHBOR",
+        "MAX_POOL_2D",
+        "AVERAGE_POOL_2D",
+        "PAD",
+        "PADV2",
+        "MIRROR_PAD",
+        "LOGISTIC",
+        "RELU",
+        "RELU6",
+        "LEAKY_RELU",
+        "PRELU",
+        "HARD_SWISH",
+        "TANH",
+    )
 )
-ALWAYS_FLOAT = frozenset("EXP SOFTMAX LOG_SOFTMAX DIV SQRT RSQRT POW LOG".split())
-FULL_MAP = frozenset("ADD MUL CONCATENATION".split())
-"""In float only ahead of an EXP, where they span a whole map: elsewhere they are the trunk's."""
-REFUSED = frozenset("GATHER_ND GATHER ARG_MAX ARG_MIN CAST SHAPE WHILE IF CALL CALL_ONCE VAR_HANDLE READ_VARIABLE".split())
+ALWAYS_FLOAT = frozenset(("EXP", "SOFTMAX", "LOG_SOFTMAX", "DIV", "SQRT", "RSQRT", "POW", "LOG"))
+FULL_MAP = frozenset(("ADD", "MUL", "CONCATENATION"))
+"""Where they span a whole map, in float only ahead of an EXP: elsewhere they are the trunk's. A MUL by one constant is
+nobody's: it scales what an island reads."""
+REFUSED = frozenset(
+    (
+        "GATHER_ND",
+        "GATHER",
+        "ARG_MAX",
+        "ARG_MIN",
+        "CAST",
+        "SHAPE",
+        "WHILE",
+        "IF",
+        "CALL",
+        "CALL_ONCE",
+        "VAR_HANDLE",
+        "READ_VARIABLE",
+    )
+)
 """Operators that GPU delegates or NPUs do not take, or that betray a dynamic shape or an unfrozen variable."""
-WEIGHTED = frozenset("CONV_2D DEPTHWISE_CONV_2D TRANSPOSE_CONV FULLY_CONNECTED".split())
 MIN_QUANTIZED_WEIGHTS = 1024
 """The converter leaves smaller constants in float when it quantises weights alone."""
 
@@ -64,19 +96,18 @@ class GateError(InputError):
     """A converted file that is not what its variant promises."""
 
 
-def gate(path: str | Path, expected: Variant | None = None) -> GateReport:
-    """The report on a file; its card names the variant where none is given."""
+def gate(path: str | Path, expected: Variant | None = None, name: str | None = None) -> GateReport:
+    """The report on a file. expected: by default what its card says; name: what to call it, by default its own name."""
     expected = variant(read_card(path).variant) if expected is None else expected
-    return check(read_graph(path), expected, Path(path).name)
+    return check(read_graph(path), expected, name or Path(path).name)
 
 
 def require(report: GateReport) -> GateReport:
     """The report itself; GateError where it has failures."""
     if report.failures:
         more = f" (and {len(report.failures) - 3} more)" if len(report.failures) > 3 else ""
-        raise GateError(
-            f"{report.file} must meet the contract of {report.variant}. Received: {'; '.join(report.failures[:3])}{more}"
-        )
+        first = "; ".join(report.failures[:3])
+        raise GateError(f"{report.file} must meet the contract of {report.variant}. Received: {first}{more}")
     return report
 
 
@@ -150,28 +181,38 @@ def _float_trunk(graph: Graph, expected: Variant) -> list[str]:
 
 
 def _int8_trunk(graph: Graph, expected: Variant) -> list[str]:
-    failures = []
+    wrong: dict[int, str] = {}
     ahead_of_exp = _ancestors(graph, {i for i, op in enumerate(graph.ops) if op.type == "EXP"})
     for index, op in enumerate(graph.ops):
-        what = f"{op.type} {graph.name(op)!r}"
         if not _computes_in_float(graph, op):
             if op.type in ALWAYS_FLOAT:
-                failures.append(f"{what} in {graph.dtype(op)}")
-            continue
-        results = graph.tensors[op.outputs[0]]
-        if op.type in ALWAYS_INT8:
-            failures.append(f"{what} left in float")
-        elif op.type == "FULLY_CONNECTED" and results.shape[-1] > 3:
-            failures.append(f"{what} with {results.shape[-1]} results left in float")
-        elif op.type in FULL_MAP and len(results.shape) == 4 and min(results.shape[1:3]) > 1 and index not in ahead_of_exp:
-            failures.append(f"{what} over a map of {results.shape} left in float")
+                wrong[index] = f"in {graph.dtype(op)}"
+        elif _belongs_to_trunk(graph, op, index in ahead_of_exp):
+            wrong[index] = f"of shape {graph.tensors[op.outputs[0]].shape} left in float"
     for region in _float_regions(graph):
-        ops = [graph.ops[i] for i in region]
-        pose = any(op.type == "FULLY_CONNECTED" and graph.tensors[op.outputs[0]].shape[-1] <= 3 for op in ops)
-        known = any(f"{op.type} {graph.name(op)!r}" in failure for op in ops for failure in failures)
-        if not known and not pose and all(op.type != "EXP" for op in ops):
-            failures.append(f"{ops[0].type} {graph.name(ops[0])!r} in float, outside every float island")
-    return failures
+        island = any(graph.ops[i].type == "EXP" or _is_pose(graph, graph.ops[i]) for i in region)
+        if not island and not wrong.keys() & set(region):
+            wrong[region[0]] = "in float, outside every float island"
+    return [f"{graph.ops[i].type} {graph.name(graph.ops[i])!r} {why}" for i, why in wrong.items()]
+
+
+def _belongs_to_trunk(graph: Graph, op: Op, ahead_of_exp: bool) -> bool:
+    """Whether no float island has a use for such an operator."""
+    if op.type in FULL_MAP:
+        shape = graph.tensors[op.outputs[0]].shape
+        spans_a_map = len(shape) == 4 and min(shape[1:3]) > 1
+        return spans_a_map and not ahead_of_exp and not _scales(graph, op)
+    return op.type in ALWAYS_INT8 or (op.type == "FULLY_CONNECTED" and not _is_pose(graph, op))
+
+
+def _is_pose(graph: Graph, op: Op) -> bool:
+    return op.type == "FULLY_CONNECTED" and graph.tensors[op.outputs[0]].shape[-1] <= 3
+
+
+def _scales(graph: Graph, op: Op) -> bool:
+    """A product with one constant number."""
+    factors = [graph.tensors[i] for i in op.inputs]
+    return op.type == "MUL" and any(t.constant and t.elements == 1 for t in factors)
 
 
 def _computes_in_float(graph: Graph, op: Op) -> bool:

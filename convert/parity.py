@@ -1,7 +1,7 @@
 """Every converted file against its float model, in the task's units, on the same faces.
 
-A bound is on *worsening*: a file that scores better than float passes. How far its answers are from the float model's own
-(``landmark_shift``, ``pose_shift_deg``) is reported beside it, as is every difference by yaw bin.
+A bound is on *worsening*: a file that scores better than float passes. How far its answers are from the float model's
+own (``landmark_shift``, ``pose_shift_deg``) is reported beside it, as is every difference by yaw bin.
 """
 
 from __future__ import annotations
@@ -141,12 +141,14 @@ def parity(
         expected = (reference.side, reference.channels, reference.crop_scale, reference.markup)
         if same != expected:
             raise InputError(f"{file} must take and give what {model} does, {expected}. Received: {same}")
-        rows.append(_compare(Path(file).name, card.variant, _answers(network, faces, shaken), base, faces, shaken, network))
+        rows.append(
+            _compare(Path(file).name, card.variant, _answers(network, faces, shaken), base, faces, shaken, network)
+        )
     return rows
 
 
 def shake(samples: Sequence[FaceSample], network: Network, faces: int, shakes: int, seed: int = 0) -> Shaken:
-    """Crops of the first faces, each ``shakes`` times: the box's centre and size moved by 2 % of its longer side (std)."""
+    """Crops of the first faces, ``shakes`` each: the box's centre and size moved by 2 % (std) of its longer side."""
     if faces < 1 or shakes < 2:
         raise InputError(f"jitter needs at least 1 face and 2 shakes. Received: {faces} and {shakes}")
     rng = np.random.default_rng(seed)
@@ -228,7 +230,10 @@ def judge(
     jitter_change: float,
 ) -> tuple[str, ...]:
     """What is worse than the bound allows, in words; () where nothing is."""
-    checks = [("NME", nme_delta, bound.nme_points, "points"), ("pose MAE", pose_delta["mean"], bound.pose_deg, "degrees")]
+    checks = [
+        ("NME", nme_delta, bound.nme_points, "points"),
+        ("pose MAE", pose_delta["mean"], bound.pose_deg, "degrees"),
+    ]
     for b in by_yaw:
         if b.n >= MIN_BIN_FACES:
             where = f"at |yaw| {b.low_deg:g} to {b.high_deg:g}"
@@ -249,11 +254,14 @@ def table(rows: Sequence[Parity]) -> str:
     lines = [
         f"{first.n} faces of {first.protocol}, NME % of {first.normalizer.replace('_', '-')}; skipped: {skipped}; pose "
         f"labels on {first.pose.n}",
-        f"{'file':<34}{'NME':>7}{'delta':>8}{'+-':>7}{'pose':>7}{'delta':>8}{'geo':>7}{'jitter':>8}{'change':>8}  result",
+        f"{'file':<34}{'NME':>7}{'delta':>8}{'+-':>7}{'pose':>7}{'delta':>8}{'geo':>7}{'jitter':>8}{'change':>8}"
+        "  result",
     ]
     for row in rows:
         pose = row.scores.pose
-        result = "reference" if row.variant not in BOUNDS else "pass" if row.passed else "FAIL: " + "; ".join(row.failures)
+        result = (
+            "reference" if row.variant not in BOUNDS else "pass" if row.passed else "FAIL: " + "; ".join(row.failures)
+        )
         lines.append(
             f"{row.file:<34}{row.scores.nme:>7.3f}{row.nme_delta:>+8.3f}{row.nme_delta_sem:>7.3f}"
             f"{_figure(pose.mean, 7, 2)}{_figure(row.pose_delta['mean'], 8, 3, '+')}{_figure(pose.geodesic, 7, 2)}"

@@ -37,7 +37,13 @@ _ALL = (
     Variant("int8_ptq", "int8", "int8", "uint8", needs_calibration=True, purpose="CPU, without training"),
     Variant("int8_qat", "int8", "int8", "uint8", needs_qat=True, purpose="CPU: the default"),
     Variant(
-        "int8_logits", "int8", "int8", "uint8", head_on_host=True, needs_qat=True, purpose="NPU, DSP; decoded on the host"
+        "int8_logits",
+        "int8",
+        "int8",
+        "uint8",
+        head_on_host=True,
+        needs_qat=True,
+        purpose="NPU, DSP; decoded on the host",
     ),
 )
 VARIANTS: dict[str, Variant] = {v.name: v for v in _ALL}

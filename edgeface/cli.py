@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import json
 import os
 import sys
@@ -242,9 +241,6 @@ _FORWARDED = {"train": _train, "evaluate": _evaluate}
 
 def _workstation(command: str, module: str, function: str, *args: Any) -> Any:
     """Call a function of the workstation half; InputError names the extra where a package that it needs is missing."""
-    if "KERAS_BACKEND" not in os.environ and not _installed("tensorflow") and _installed("jax"):
-        os.environ["KERAS_BACKEND"] = "jax"  # Keras would ask for tensorflow
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         return getattr(importlib.import_module(module), function)(*args)
     except ModuleNotFoundError as error:
@@ -255,10 +251,3 @@ def _workstation(command: str, module: str, function: str, *args: Any) -> Any:
         raise InputError(
             f'edgeface {command} must have its extra: pip install "edgeface[{extra}]". Received: no module {missing!r}'
         ) from None
-
-
-def _installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ImportError:
-        return False

@@ -7,6 +7,8 @@ from typing import Literal
 
 import numpy as np
 
+from edgeface.errors import InputError
+
 Normalizer = Literal["inter_ocular", "box"]
 
 
@@ -188,5 +190,9 @@ def normalization(protocol: Protocol, landmarks_px: np.ndarray, box_size_px: np.
     """
     if protocol.normalizer == "box":
         return np.asarray(box_size_px, np.float64)
+    if protocol.markup.eye_corners is None:
+        raise InputError(
+            f"inter_ocular must be taken on a markup with outer eye corners. Received: {protocol.markup.name}"
+        )
     left, right = protocol.markup.eye_corners
     return np.linalg.norm(landmarks_px[:, left] - landmarks_px[:, right], axis=-1)

@@ -12,13 +12,14 @@ fake-quant nodes into int8 operators. `convert/tflite.py` does that; here is Ker
 """
 
 from convert.qat.coverage import Uncovered, coverage
-from convert.qat.layers import FakeQuant, QuantKernel
+from convert.qat.layers import FakeQuant, FloatGate, QuantKernel
 from convert.qat.ranges import calibrate, uncalibrated
 from convert.qat.recipe import Recipe
 from convert.qat.twin import quantize_aware, to_float
 
 __all__ = [
     "FakeQuant",
+    "FloatGate",
     "QuantKernel",
     "Recipe",
     "Uncovered",

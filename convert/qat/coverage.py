@@ -8,7 +8,7 @@ import keras
 
 from convert.qat.graph import read_graph
 from convert.qat.kinds import inherits, is_island, reason_against
-from convert.qat.layers import FakeQuant, QuantKernel
+from convert.qat.layers import FakeQuant, FloatGate, QuantKernel
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ def coverage(twin: keras.Model) -> list[Uncovered]:
         layer = call.layer
         if isinstance(layer, FakeQuant):
             on_grid.update(call.outputs)
+        if isinstance(layer, (FakeQuant, FloatGate)):
             continue
         off = [slot for slot in call.inputs if slot not in on_grid]
         ranged = all(

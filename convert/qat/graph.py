@@ -1,8 +1,8 @@
 """A functional Keras model as a flat list of layer calls: the one place that reads Keras' graph internals.
 
 Keras has no public way to walk a functional graph call by call (`clone_model` maps one layer to one layer, so nothing
-can be fused). Used here, of Keras 3.15: `model._nodes_by_depth`, `node.operation`, `.arguments`, `.outputs`,
-`.is_input`, and `Sequential._functional`.
+can be fused). Used here, of Keras 3.15: `model._nodes_by_depth`, `layer._inbound_nodes`, `node.operation`,
+`.arguments`, `.outputs`, `.is_input`, and `Sequential._functional`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Call:
     kwargs: Any
     inputs: tuple[Slot, ...]
     outputs: tuple[Slot, ...]
+    node: int  # orders the layer's calls as they were made; `_nodes_by_depth` does not
 
     def run(self, layer, tensors: dict[Slot, Any]) -> list:
         """`layer` called as this call was, on other tensors; its outputs, flat."""
@@ -52,7 +53,7 @@ class Graph:
 
     def __post_init__(self):
         self.readers: dict[Slot, list[Call | None]] = defaultdict(list)  # None: a model output
-        self.calls_of: dict[int, list[Call]] = defaultdict(list)  # by id(layer)
+        self.calls_of: dict[int, list[Call]] = defaultdict(list)  # by id(layer), as they were made
 
     def only_reader(self, slot: Slot) -> Call | None:
         """The call that alone reads `slot`, or None where there are several, none, or it is a model output."""
@@ -82,6 +83,9 @@ def read_graph(model: keras.Model) -> Graph:
     graph.inputs, graph.outputs = of(model.input), of(model.output)
     for call in graph.calls:
         graph.calls_of[id(call.layer)].append(call)
+    for calls in graph.calls_of.values():
+        calls.sort(key=lambda call: call.node)
+    for call in graph.calls:
         for slot in dict.fromkeys(call.inputs):
             graph.readers[slot].append(call)
     for slot in tree.flatten(graph.outputs):
@@ -111,7 +115,8 @@ def _add(graph: Graph, model, slots: dict[int, Slot], counter) -> None:
                 (arguments.args, arguments.kwargs),
             )
             inputs = tuple(slots[id(t)] for t in arguments.keras_tensors)
-            graph.calls.append(Call(layer, args, kwargs, inputs, tuple(slots[id(t)] for t in node.outputs)))
+            outputs = tuple(slots[id(t)] for t in node.outputs)
+            graph.calls.append(Call(layer, args, kwargs, inputs, outputs, layer._inbound_nodes.index(node)))
 
 
 def layers_by_name(model) -> dict[str, keras.layers.Layer]:

@@ -26,7 +26,9 @@ INHERITING = (
     layers.AveragePooling2D,
     layers.GlobalMaxPooling2D,
 )
-# Of these, the ones that may stand between two float layers without being called work.
+# Of these, the ones that average, so that the int8 operator rounds its result to the grid.
+ROUNDING = (layers.UpSampling2D, layers.AveragePooling2D)
+# And the ones that may stand between two float layers without being called work.
 MOVING = (layers.Identity, layers.Reshape, layers.Flatten, layers.Permute)
 
 # Elementwise, of two inputs; each step of a longer sum needs a range of its own.

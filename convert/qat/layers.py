@@ -1,6 +1,6 @@
-"""The two layers that a fake-quantised twin is made of: FakeQuant (activations) and QuantKernel (weights).
+"""What a fake-quantised twin is made of: FakeQuant (activations), QuantKernel (weights), FloatGate (the way out).
 
-Both always compute in float32, whatever the dtype policy: bfloat16 has 8 significant bits, too few to tell the steps of
+They always compute in float32, whatever the dtype policy: bfloat16 has 8 significant bits, too few to tell the steps of
 an int8 grid apart. `fake_quant_with_min_max_vars` is called inside `call` only: on a symbolic tensor Keras drops its
 num_bits, narrow_range and axis.
 """
@@ -54,13 +54,15 @@ class FakeQuant(keras.layers.Layer):
             shape=(), initializer=keras.initializers.Constant(value), trainable=False, dtype="float32", name=name
         )
 
-    def call(self, inputs, training=False):
-        x = _ACTIVATIONS[self.activation](inputs)
+    def call(self, inputs, observe=True, training=False):
+        """`observe=False`: only round to the range as it is (what a resize makes of a tensor on this grid)."""
+        x = _ACTIVATIONS[self.activation if observe else None](inputs)
         if self.observer is not None:
-            self.observer(x)
+            if observe:
+                self.observer(x)
             return x
         low, high = ops.convert_to_tensor(self.low), ops.convert_to_tensor(self.high)
-        if training and self.moving and self.fixed_range is None:
+        if training and observe and self.moving and self.fixed_range is None:
             low, high = self._follow(x, low, high)
         return fake_quant_with_min_max_vars(x, low, high, num_bits=self.bits)
 
@@ -98,6 +100,25 @@ class FakeQuant(keras.layers.Layer):
             "ema_decay": self.ema_decay,
             "freeze_after": self.freeze_after,
         }
+
+
+@keras.saving.register_keras_serializable("edgeface")
+class FloatGate(keras.layers.Layer):
+    """Where values leave the int8 trunk for a float layer: times 1 + 2**-20, one multiplication that must be float.
+
+    Without it the converter pulls the float layer's first operators into int8, with ranges of its own making (a mean
+    after a fake-quant keeps the input's scale; a matmul between two fake-quants has its weights rounded). A factor of 1
+    would be optimised away.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+
+    def call(self, inputs):
+        return inputs * (1.0 + 2.0**-20)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
 
 
 @keras.saving.register_keras_serializable("edgeface")
@@ -203,11 +224,15 @@ class QuantKernel(keras.layers.Layer):
         if self.op in ("dense", "transpose"):
             reach = ops.maximum(largest, 1e-6) * margin
             return fake_quant_with_min_max_vars(kernel, -reach, reach, num_bits=self.bits, narrow_range=True)
-        axis = 3 if self.op == "conv" else 2  # twin.py takes no depthwise kernel with a multiplier
-        reach = ops.max(size, axis=[i for i in range(4) if i != axis])
+        if self.op != "conv":
+            # Channels last, for JAX: there Keras' fake-quant heeds `axis` in the gradient alone. (twin.py takes no
+            # depthwise kernel with a multiplier.)
+            kernel, size = ops.swapaxes(kernel, 2, 3), ops.swapaxes(size, 2, 3)
+        reach = ops.max(size, axis=(0, 1, 2))
         # A dead channel (gamma 0) must not get a scale so small that its int32 bias overflows.
         reach = ops.maximum(reach, ops.maximum(1e-3 * largest, 1e-6)) * margin
-        return fake_quant_with_min_max_vars(kernel, -reach, reach, num_bits=self.bits, narrow_range=True, axis=axis)
+        kernel = fake_quant_with_min_max_vars(kernel, -reach, reach, num_bits=self.bits, narrow_range=True, axis=3)
+        return kernel if self.op == "conv" else ops.swapaxes(kernel, 2, 3)
 
     def call(self, inputs):
         kernel, bias = self.folded()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -15,13 +15,14 @@ from convert.qat.kinds import (
     KERNELS,
     MOVING,
     RANGED,
+    ROUNDING,
     activation_of,
     inherits,
     is_island,
     reason_against,
     relu_of,
 )
-from convert.qat.layers import FakeQuant, QuantKernel
+from convert.qat.layers import FakeQuant, FloatGate, QuantKernel
 from convert.qat.recipe import Recipe
 from edgeface.errors import InputError
 
@@ -33,9 +34,12 @@ def quantize_aware(model: keras.Model, recipe: Recipe | None = None) -> keras.Mo
       folded, see there) and one FakeQuant. They are fused where each alone reads the other; for a layer called at
       several places, where the batch norm is the same at all. Any other 4-D batch norm becomes a depthwise QuantKernel.
     - Add, Multiply, Subtract (binary; longer ones in steps), GlobalAveragePooling2D, Concatenate, LeakyReLU,
-      Rescaling(scale), sigmoid and tanh keep their layer and get a FakeQuant; pooling, resizing, padding and reshaping
-      inherit their input's range.
-    - Layers with `float_island = True` stay float; what re-enters the quantised trunk gets a FakeQuant.
+      Rescaling(scale), sigmoid and tanh keep their layer and get a FakeQuant.
+    - Pooling, resizing, padding and reshaping inherit their input's range; bilinear resizing and average pooling, which
+      round in int8, by a second call of the FakeQuant that made it.
+    - Layers with `float_island = True` stay float: they read the trunk through a FloatGate (unless they say
+      `float_entry = True`: their first operator is one that the converter leaves float, or is exact in int8), and
+      what re-enters the trunk gets a FakeQuant.
     - Shared layers stay shared: one set of weights, but one range (one FakeQuant) for each call.
 
     The fused group's **last layer names its FakeQuant**: `twin.get_layer("stem_relu").output` and
@@ -73,7 +77,7 @@ def to_float(twin: keras.Model, model: keras.Model) -> keras.Model:
                 _copy(layer, named(layer.kernel_of), ("kernel", "bias"))
             if layer.norm_of:
                 _copy(layer, named(layer.norm_of), ("gamma", "beta"))
-        elif not isinstance(layer, FakeQuant) and getattr(layer, "weights", None):
+        elif not isinstance(layer, (FakeQuant, FloatGate)) and getattr(layer, "weights", None):
             named(layer.name).set_weights(layer.get_weights())
     return tuned
 
@@ -84,8 +88,9 @@ class _Value:
 
     tensor: Any
     quantised: bool
-    origin: str = ""  # name of the layer or input that made it, where not quantised
+    origin: str  # name of the layer or input that made it
     fixed_range: tuple[float, float] | None = None  # where it is known beforehand
+    grid: FakeQuant | None = None  # whose range it has, where quantised
 
 
 class _Builder:
@@ -96,6 +101,7 @@ class _Builder:
         self.recipe = recipe
         self.values: dict[Slot, _Value] = {}
         self.on_grid: dict[Slot, _Value] = {}  # float tensors that quantised layers read
+        self.gated: dict[Slot, Any] = {}  # quantised tensors that float layers read
         self.layers: dict[int, Any] = {}  # id(float layer) -> its layer in the twin
         self.reserved = {layer.name for layer in self._float_layers()}
         self.taken = {tensor.name for tensor in graph.input_tensors}
@@ -137,22 +143,23 @@ class _Builder:
             return self._inherit(call)
         if relu_of(layer):
             tensor = self._quantised(call.inputs[0]).tensor
-            return self._set(call, self._fake_quant(tensor, self._name(layer), activation=relu_of(layer)))
+            return self._set(call, self._fake_quant(tensor, self._name(call), activation=relu_of(layer)))
         if kind in RANGED:
-            return self._set(call, self._fake_quant(self._run(call), self._name(layer)))
+            return self._set(call, self._fake_quant(self._run(call), self._name(call)))
         if kind is layers.Rescaling:
             known = self._quantised(call.inputs[0]).fixed_range
             scale = float(layer.scale) if known and not hasattr(layer.scale, "__len__") else None
             known = (known[0] * scale, known[1] * scale) if scale and scale > 0 else None
-            return self._set(call, self._fake_quant(self._run(call), self._name(layer), known))
+            return self._set(call, self._fake_quant(self._run(call), self._name(call), known))
         fixed = FIXED_RANGES[activation_of(layer)]
-        return self._set(call, self._fake_quant(self._run(call), self._name(layer), fixed))
+        return self._set(call, self._fake_quant(self._run(call), self._name(call), fixed))
 
     # -- kinds of call
 
     def _keep(self, call: Call) -> None:
-        """The layer stays as it is and reads what there is."""
-        tensors = {slot: self.values[slot].tensor for slot in call.inputs}
+        """The layer stays as it is."""
+        leave = not getattr(call.layer, "float_entry", False)
+        tensors = {slot: self.values[slot].tensor if leave else self.values[slot].tensor for slot in call.inputs}
         clone = self._clone(call.layer)
         results = call.run(clone, tensors)
         if getattr(call.layer, "weights", None):
@@ -167,7 +174,9 @@ class _Builder:
             return self._keep(call)
         source = self._quantised(call.inputs[0])
         tensor = self._run(call, suffix="")
-        self._set(call, _Value(tensor, True, fixed_range=source.fixed_range))
+        if type(call.layer) in ROUNDING:
+            tensor = source.grid(tensor, observe=False)
+        self._set(call, replace(source, tensor=tensor, origin=call.layer.name))
 
     def _join(self, call: Call) -> None:
         """Add, Multiply, Subtract; three or more inputs in steps, each with a range."""
@@ -177,11 +186,11 @@ class _Builder:
         relu, last = self._following_relu(call)
         for i, tensor in enumerate(tensors[1:], 1):
             is_last = i == len(tensors) - 1
-            step = self._name(layer, "_raw" if is_last else f"_step{i}_raw")
+            step = self._name(call, "_raw" if is_last else f"_step{i}_raw")
             total = type(layer)(name=step, dtype="float32")([total, tensor])
             if not is_last:
-                total = self._fake_quant(total, self._name(layer, f"_step{i}")).tensor
-        self._set(last, self._fake_quant(total, self._name(last.layer), activation=relu))
+                total = self._fake_quant(total, self._name(call, f"_step{i}")).tensor
+        self._set(last, self._fake_quant(total, self._name(last), activation=relu))
 
     def _kernel(self, call: Call) -> None:
         """A weighted layer or a batch norm alone, with the batch norm and the ReLU that follow it."""
@@ -197,14 +206,14 @@ class _Builder:
         x = self.layers[id(layer)](x)
         self._fill(layer, norm)
         if own in FIXED_RANGES:
-            x = self._fake_quant(x, self._name(layer, f"_before_{own}")).tensor
-            x = layers.Activation(own, name=self._name(layer, f"_{own}"), dtype="float32")(x)
-            return self._set(call, self._fake_quant(x, self._name(layer), FIXED_RANGES[own]))
+            x = self._fake_quant(x, self._name(call, f"_before_{own}")).tensor
+            x = layers.Activation(own, name=self._name(call, f"_{own}"), dtype="float32")(x)
+            return self._set(call, self._fake_quant(x, self._name(call), FIXED_RANGES[own]))
         relu = own if own in ("relu", "relu6") else relu
-        return self._set(last, self._fake_quant(x, self._name(last.layer), activation=relu))
+        return self._set(last, self._fake_quant(x, self._name(last), activation=relu))
 
     def _quant_kernel(self, layer, norm, renamed: bool) -> QuantKernel:
-        name = self._name(layer, "_raw" if renamed else "")
+        name = self._unique(layer.name + ("_raw" if renamed else ""), own=layer.name)
         if isinstance(layer, layers.BatchNormalization):
             op, shape, norm, how = "affine", (1, 1, layer.moving_mean.shape[0], 1), layer, {"use_bias": False}
         else:
@@ -272,6 +281,15 @@ class _Builder:
             self.on_grid[slot] = self._fake_quant(value.tensor, name, value.fixed_range)
         return self.on_grid[slot]
 
+    def _float(self, slot: Slot):
+        """The tensor behind `slot` for a float layer: through a gate where it is on a grid."""
+        value = self.values[slot]
+        if not value.quantised:
+            return value.tensor
+        if slot not in self.gated:
+            self.gated[slot] = FloatGate(name=self._unique(f"{value.origin}_float"))(value.tensor)
+        return self.gated[slot]
+
     def _fake_quant(self, tensor, name: str, fixed_range=None, activation: str | None = None) -> _Value:
         recipe = self.recipe
         layer = FakeQuant(
@@ -283,7 +301,7 @@ class _Builder:
             freeze_after=recipe.freeze_ranges_after_steps,
             name=name,
         )
-        return _Value(layer(tensor), True, fixed_range=fixed_range)
+        return _Value(layer(tensor), True, name, fixed_range, layer)
 
     def _run(self, call: Call, suffix: str = "_raw"):
         """The layer's one output on quantised inputs."""
@@ -299,14 +317,14 @@ class _Builder:
         if not isinstance(layer, keras.layers.Layer):
             return layer  # a keras operation has no state
         if id(layer) not in self.layers:
-            name = self._name(layer, suffix) if suffix else layer.name
-            self.taken.add(name)
+            name = self._unique(layer.name + suffix, own=layer.name)
             self.layers[id(layer)] = type(layer).from_config({**layer.get_config(), "name": name, "dtype": "float32"})
         return self.layers[id(layer)]
 
-    def _name(self, layer, suffix: str = "") -> str:
-        """The layer's name with a suffix; on its second call with _2 behind it, and so on."""
-        return self._unique(layer.name + suffix, own=layer.name)
+    def _name(self, call: Call, suffix: str = "") -> str:
+        """The layer's name, with _2 behind it on its second call and so on, and a suffix."""
+        layer, turn = call.layer, self.graph.calls_of[id(call.layer)].index(call) + 1
+        return self._unique(layer.name + (f"_{turn}" if turn > 1 else "") + suffix, own=layer.name)
 
     def _unique(self, name: str, own: str | None = None) -> str:
         """`name`, or the first of name_2, name_3, … that is neither taken nor another layer's in the float model."""

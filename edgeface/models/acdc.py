@@ -66,7 +66,7 @@ class AcdcConfig:
         shrink = 2 ** (len(self.stem) + len(self.widths))
         if not sizes or sizes != sorted(sizes, reverse=True):
             raise ValueError(f"markups_2d must run from finest to coarsest. Received: {self.markups_2d}")
-        if not 1 <= self.stages:
+        if self.stages < 1:
             raise ValueError(f"stages must be at least 1. Received: {self.stages}")
         if self.side % shrink:
             raise ValueError(f"side must be a multiple of {shrink}. Received: {self.side}")
@@ -195,10 +195,7 @@ def _fuse(features, hidden, maps, pose_unit, config: AcdcConfig, prefix: str):
     parts = [features, hidden]
     if config.spatial_mask:
         used = list(maps.values()) if config.mask_from == "all" else [maps[config.markups_2d[0]]]
-        if len(used) > 1:
-            merged = layers.Concatenate(name=f"{prefix}_fuse_maps")(used)
-        else:
-            merged = used[0]
+        merged = layers.Concatenate(name=f"{prefix}_fuse_maps")(used) if len(used) > 1 else used[0]
         mask = AttentionMask(name=f"{prefix}_mask")(merged)
         masked_features = layers.Multiply(name=f"{prefix}_fuse_image")([features, mask])
         masked_hidden = layers.Multiply(name=f"{prefix}_fuse_hidden")([hidden, mask])

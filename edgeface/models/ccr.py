@@ -35,8 +35,8 @@ class CcrConfig:
     """Halvings: 64 -> 4, the paper's "4 x 4, for example"."""
     unit: Literal["bottleneck", "residual"] = "bottleneck"
     pose_widths: tuple[int, ...] = (256, 512, 1024, 2048)
-    """Pose branch levels. The first keeps the map's size, the next two halve it, any further keep 1/4 of it, so that two
-    stride-2 deconvolutions lead back (ResNet-50 with its last stride removed)."""
+    """Pose branch levels. The first keeps the map's size, the next two halve it, any further keep 1/4 of it, so that
+    two stride-2 deconvolutions lead back (ResNet-50 with its last stride removed)."""
     pose_units: tuple[int, ...] = (3, 4, 6, 3)
     """Units a level (ResNet-50)."""
     upsample: Literal["deconv", "bilinear"] = "deconv"
@@ -61,9 +61,8 @@ class CcrConfig:
         if self.stages < 1:
             raise ValueError(f"stages must be at least 1. Received: {self.stages}")
         if len(self.pose_widths) != len(self.pose_units) or len(self.pose_widths) < 3:
-            raise ValueError(
-                f"pose_widths and pose_units must have one length, at least 3. Received: {self.pose_widths}, {self.pose_units}"
-            )
+            got = f"{self.pose_widths}, {self.pose_units}"
+            raise ValueError(f"pose_widths and pose_units must have one length, at least 3. Received: {got}")
         shrink = 2 ** (len(self.stem) + self.hourglass_depth)
         if self.side % shrink:
             raise ValueError(f"side must be a multiple of {shrink}. Received: {self.side}")
@@ -80,8 +79,8 @@ class CcrConfig:
 def build_ccr(config: CcrConfig) -> keras.Model:
     """The training graph: ``image`` (B, S, S, C), raw 0..255 -> a dict of outputs for every block i = 1, 2, …
 
-    ``s{i}_{markup}`` (B, K, 2) in [0, 1], ``s{i}_{markup}_spread`` (B, K), ``s{i}_{markup}_maps`` (B, H, W, K) linear maps
-    (trained towards Gaussians of peak 1), ``s{i}_bins`` (B, 3, N) logits, ``s{i}_pose`` (B, 3) degrees.
+    ``s{i}_{markup}`` (B, K, 2) in [0, 1], ``s{i}_{markup}_spread`` (B, K), ``s{i}_{markup}_maps`` (B, H, W, K) linear
+    maps (trained towards Gaussians of peak 1), ``s{i}_bins`` (B, 3, N) logits, ``s{i}_pose`` (B, 3) degrees.
     """
     image = keras.Input((config.side, config.side, config.channels), name="image")
     x = image

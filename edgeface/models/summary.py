@@ -36,7 +36,9 @@ def layer_costs(model: keras.Model) -> list[LayerCost]:
 
 def _part(layer, node) -> str:
     if not layer.name.startswith("gtn_"):
-        return layer.name.split("_")[0].rstrip("0123456789") if layer.name.startswith("stem") else layer.name.split("_")[0]
+        return (
+            layer.name.split("_")[0].rstrip("0123456789") if layer.name.startswith("stem") else layer.name.split("_")[0]
+        )
     # A shared layer's call belongs to the stage whose tensors it reads.
     tensor = node.input_tensors[0]
     while tensor._keras_history.operation.name.startswith("gtn_"):

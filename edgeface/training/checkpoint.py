@@ -25,8 +25,8 @@ def save_checkpoint(
     fingerprint: what must be equal for the state to make sense (the config). InputError where it cannot be written.
     """
     arrays = {"format": np.array(FORMAT), "step": np.array(step), "fingerprint": np.array(fingerprint)}
-    arrays |= {f"network/{name}": keras.ops.convert_to_numpy(v) for name, v in _named(network.variables)}
-    arrays |= {f"optimizer/{name}": keras.ops.convert_to_numpy(v) for name, v in _named(optimizer.variables)}
+    for part, variables in (("network", network.variables), ("optimizer", optimizer.variables)):
+        arrays |= {f"{part}/{i:04d}/{v.path}": keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)}
     with written_aside(path) as aside, open(aside, "wb") as file:
         np.savez(file, **arrays)
 
@@ -44,12 +44,14 @@ def load_checkpoint(
         raise InputError(f"{path} must be of this run's config. Received: a checkpoint of another one")
     pairs = []
     for part, variables in (("network", network.variables), ("optimizer", optimizer.variables)):
-        names = _named(variables)
-        stored = {k.removeprefix(f"{part}/"): v for k, v in arrays.items() if k.startswith(f"{part}/")}
-        if {n: tuple(v.shape) for n, v in names} != {n: v.shape for n, v in stored.items()}:
-            odd = sorted({n for n, _ in names} ^ set(stored))[:3]
-            raise InputError(f"{path} must fit this {part}. Received: a checkpoint that differs in {odd or 'shapes'}")
-        pairs += [(variable, stored[name]) for name, variable in names]
+        # By place: names that Keras makes up ("dense_3") differ between processes.
+        stored = [v for k, v in sorted(arrays.items()) if k.startswith(f"{part}/")]
+        wanted, found = [tuple(v.shape) for v in variables], [v.shape for v in stored]
+        if wanted != found:
+            odd = next((i for i, (w, f) in enumerate(zip(wanted, found, strict=False)) if w != f), len(found))
+            got = f"{len(found)} variables, the first that differs is number {odd}"
+            raise InputError(f"{path} must fit this {part} of {len(wanted)} variables. Received: {got}")
+        pairs += zip(variables, stored, strict=True)
     for variable, value in pairs:
         variable.assign(value)
     return int(arrays["step"])
@@ -61,7 +63,7 @@ def append_row(path: str | Path, row: dict[str, Any]) -> None:
     new = not path.exists() or path.stat().st_size == 0
     try:
         with open(path, "a", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
+            writer = csv.DictWriter(file, list(row), lineterminator="\n")
             if new:
                 writer.writeheader()
             writer.writerow(row)
@@ -86,7 +88,7 @@ def truncate_rows(path: str | Path, step: int) -> None:
         Path(path).unlink(missing_ok=True)
         return
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(kept[0]))
+    writer = csv.DictWriter(text, list(kept[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(kept)
     write_text(path, text.getvalue())
@@ -103,8 +105,3 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if not {"format", "step", "fingerprint"} <= set(arrays) or int(arrays["format"]) != FORMAT:
         raise InputError(f"{path} must be a checkpoint of format {FORMAT}. Received: something else")
     return arrays
-
-
-def _named(variables) -> list[tuple[str, Any]]:
-    """Variables under names that are the same in every process: their place and path."""
-    return [(f"{i:04d}/{v.path.partition('/')[2] or v.path}", v) for i, v in enumerate(variables)]

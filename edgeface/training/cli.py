@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from edgeface.errors import InputError
+from edgeface.training.backend import start_keras
 
 
 class _Parser(argparse.ArgumentParser):
@@ -29,7 +28,7 @@ def run_train(argv: Sequence[str]) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one key of the config")
     parser.add_argument("--fresh", action="store_true", help="forget what the folder holds and start again")
     args = parser.parse_args(list(argv))
-    choose_backend()
+    start_keras()
 
     from edgeface.training.config import load_config
 
@@ -59,7 +58,7 @@ def run_evaluate(argv: Sequence[str]) -> int:
     parser.add_argument("--ced", type=Path, metavar="PNG", help="draw the cumulative error curve")
     args = parser.parse_args(list(argv))
     if args.model.suffix != ".tflite":
-        choose_backend()
+        start_keras()
 
     from edgeface.datasets.load import load_set
     from edgeface.files import write_json
@@ -74,15 +73,7 @@ def run_evaluate(argv: Sequence[str]) -> int:
     scores = evaluate(network, samples, protocol)
     print(scores.table())
     if args.json:
-        write_json(args.json, {"model": str(args.model), "stages": args.stages} | scores.as_dict())
+        write_json(args.json, {"stages": args.stages} | scores.as_dict())
     if args.ced:
         save_ced(scores, args.ced)
     return 0
-
-
-def choose_backend() -> None:
-    """Sets KERAS_BACKEND, unless the user did, before Keras is imported: tensorflow is the fastest on a CPU."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if "KERAS_BACKEND" not in os.environ:
-        has_tensorflow = importlib.util.find_spec("tensorflow") is not None
-        os.environ["KERAS_BACKEND"] = "tensorflow" if has_tensorflow else "jax"

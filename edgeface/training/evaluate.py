@@ -113,8 +113,8 @@ class Scores:
         cross = "" if self.markup == self.predicted_markup else f" (predicted: {self.predicted_markup})"
         lines = [
             f"{self.model} on {self.dataset}, protocol {self.protocol}: {self.n} faces, {self.markup}{cross}",
-            f"  NME {self.nme:.3f} % of {self.normalizer.replace('_', '-')}   FR@{self.threshold:g} {self.failure_rate:.2f} %"
-            f"   AUC@{self.threshold:g} {self.auc:.2f} %",
+            f"  NME {self.nme:.3f} % of {self.normalizer.replace('_', '-')}"
+            f"   FR@{self.threshold:g} {self.failure_rate:.2f} %   AUC@{self.threshold:g} {self.auc:.2f} %",
             f"  pose {_pose_text(self.pose)}",
         ]
         if self.by_yaw:

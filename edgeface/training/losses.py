@@ -1,8 +1,8 @@
 """The two papers' losses, masked where the truth is unknown (NaN), on any Keras backend.
 
 Predictions are a dict with keys ``s{i}_{markup}`` (B, K, 2), ``s{i}_pose`` (B, 3) and, for CCR, ``s{i}_{markup}_maps``
-(B, H, W, K), linear, and ``s{i}_bins`` (B, 3, N) logits; targets are ``{markup: (B, K, 2), "pose": (B, 3)}``. Every loss
-returns one scalar a batch.
+(B, H, W, K), linear, and ``s{i}_bins`` (B, 3, N) logits; targets are ``{markup: (B, K, 2), "pose": (B, 3)}``.
+Every loss returns one scalar a batch.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class CcrLoss:
     maps: float = 1.0
     """alpha_2, on the heatmaps."""
     coordinate: Literal["squared", "distance"] = "squared"
-    """Eq. 5 writes a norm where the text says "mean square error": ``squared`` follows the text; ``distance`` takes the norm
-    at its word, so that a few lost points do not outweigh all others (edge models)."""
+    """Eq. 5 writes a norm where the text says "mean square error": ``squared`` follows the text; ``distance`` takes
+    the norm at its word, so that a few lost points do not outweigh all others (edge models)."""
     sigma: float = 1.0
     """Standard deviation of the target Gaussian, in cells (section 4.2)."""
     markups: dict[str, float] = field(default_factory=dict)

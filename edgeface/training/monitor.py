@@ -34,6 +34,8 @@ class Validation:
 class Monitor(keras.callbacks.Callback):
     """Counts steps from ``start``; after every epoch it validates, writes the row, then the checkpoint.
 
+    A context: it owns the terminal's progress bar while `fit` runs.
+
     The row comes first: a kill in between leaves one row too many, which a resumed run drops, never one too few.
     """
 
@@ -57,8 +59,13 @@ class Monitor(keras.callbacks.Callback):
         self._seconds = float(rows[-1]["seconds"]) if rows else 0.0
         self._bar = None
 
-    def on_train_begin(self, logs=None):
+    def __enter__(self):
         self._bar = _bar(self.config.steps, self.step)
+        return self
+
+    def __exit__(self, *_):
+        if self._bar:
+            self._bar.stop()
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch_start = time.perf_counter()
@@ -69,7 +76,6 @@ class Monitor(keras.callbacks.Callback):
         self._epoch_steps += 1
         loss = float(logs["loss"])
         if not math.isfinite(loss):
-            self._close()
             raise InputError(
                 f"loss must be finite. Received: {loss} at step {self.step}, batch {self.step - 1} of the input with "
                 f"seed {self.config.seed}; the last good state is that of step {self.saved_step}. A lower "
@@ -106,8 +112,6 @@ class Monitor(keras.callbacks.Callback):
         save_checkpoint(self.checkpoint_path, self.network, trainer.optimizer, self.step, self.fingerprint)
         self.saved_step = self.step
         self._print(self._line(row, step_seconds))
-        if self.step >= self.config.steps:
-            self._close()
 
     def _line(self, row: dict, step_seconds: float) -> str:
         parts = [f"step {self.step}/{self.config.steps}", f"loss {row['loss']:.4f}"]
@@ -129,11 +133,6 @@ class Monitor(keras.callbacks.Callback):
             self._bar.console.print(line, highlight=False)
         else:
             self.say(line)
-
-    def _close(self) -> None:
-        if self._bar:
-            self._bar.stop()
-            self._bar = None
 
 
 @contextmanager

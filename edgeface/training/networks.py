@@ -144,4 +144,3 @@ def pick_markup(has: tuple[str, ...], wanted: str | None, name: str) -> str:
             if wanted in same and other in same:
                 return other
     raise InputError(f"markup must be one that {name} predicts ({', '.join(has)}). Received: {wanted}")
-

@@ -8,18 +8,25 @@ import multiprocessing
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 
-from edgeface.datasets.load import load_set
+import numpy as np
+
+from edgeface.datasets.load import SYNTHETIC_DEFAULT, load_set
 from edgeface.datasets.packed import PackedFaces, concat, pack_faces
 from edgeface.datasets.packs import PACKS, faces_root
 from edgeface.datasets.posefit import filled_pose
+from edgeface.datasets.sample import FaceSample
+from edgeface.datasets.synthetic import face_seed, render_face
 from edgeface.errors import InputError
 from edgeface.training.config import SourceConfig, TrainConfig
 from edgeface.training.pipeline import Source
 
-SLICE = 500
-"""Faces packed by one job; below two jobs no other process is started."""
+SLICE = 250
+"""Faces rendered by one job; a single job is done in this process."""
+RENDER_SIDE = 128
+"""Side of the rendered pictures, as `edgeface.datasets.load` gives them."""
 
 
 def load_sources(
@@ -59,22 +66,41 @@ def packed_source(source: SourceConfig, size: int, scale: float, cache: Path) ->
 
 
 def _pack(source: SourceConfig, size: int, scale: float) -> PackedFaces:
-    args = (source.set, source.split, source.limit, size, scale)
-    if source.set != "synthetic" or (source.limit or 0) < 2 * SLICE:
-        return pack_faces(load_set(*args[:3]), size, scale)
+    if source.set != "synthetic":
+        return pack_faces(load_set(source.set, source.split, source.limit), size, scale)
+    count, split = source.limit or SYNTHETIC_DEFAULT, source.split or "train"
     from rich.progress import track
 
     # Rendering is most of the work, and each face depends on its seed alone. spawn: a backend may hold threads.
-    starts = range(0, source.limit, SLICE)
+    starts = range(0, count, SLICE)
+    if len(starts) == 1:
+        return _render(split, 0, count, size, scale)
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
-        jobs = [pool.submit(_pack_slice, *args, start) for start in starts]
-        for _ in track(as_completed(jobs), f"rendering {source.limit} faces", len(jobs)):
+        jobs = [pool.submit(_render, split, start, min(start + SLICE, count), size, scale) for start in starts]
+        for _ in track(as_completed(jobs), f"rendering {count} faces", len(jobs)):
             pass
         return concat([job.result() for job in jobs])
 
 
-def _pack_slice(name: str, split: str | None, limit: int | None, size: int, scale: float, start: int) -> PackedFaces:
-    return pack_faces(load_set(name, split, limit)[start : start + SLICE], size, scale)
+def _render(split: str, start: int, stop: int, size: int, scale: float) -> PackedFaces:
+    """Faces [start, stop) of a split, labels and picture from one rendering each."""
+    samples = []
+    for index in range(start, stop):
+        seed = face_seed(index, split=split)
+        face = render_face(seed, RENDER_SIDE)
+        samples.append(
+            FaceSample(
+                id=f"synthetic-{seed:010d}",
+                dataset="synthetic",
+                split=split,
+                load=partial(np.asarray, face.image),
+                box=face.box,
+                landmarks_px=face.landmarks_px,
+                visible=face.visible,
+                pose_deg=face.pose_deg,
+            )
+        )
+    return pack_faces(samples, size, scale)
 
 
 def _key(source: SourceConfig, size: int, scale: float) -> str:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 from collections.abc import Callable
 from contextlib import contextmanager
 from importlib import metadata
@@ -18,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from edgeface import __version__
 from edgeface.datasets.load import load_set
 from edgeface.errors import InputError
 from edgeface.files import read_json, write_json
+from edgeface.headpose import ANGLES
 from edgeface.models.deploy import landmark_markups
 from edgeface.models.io import config_of, load_model, model_info, save_model
 from edgeface.models.presets import ModelConfig, build, preset
@@ -32,7 +35,7 @@ from edgeface.training.evaluate import prepare, protocol_for
 from edgeface.training.losses import loss_for
 from edgeface.training.monitor import Monitor, Validation
 from edgeface.training.networks import deployed
-from edgeface.training.pipeline import batches, measure_throughput
+from edgeface.training.pipeline import Source, batches, measure_throughput
 from edgeface.training.sources import load_sources
 from edgeface.training.trainer import AlignmentTrainer, make_optimizer
 
@@ -56,8 +59,7 @@ def train(
     InputError: a folder with another config's run, faces that cannot be read, a loss that is not finite.
     """
     out = Path(out)
-    if resume and (out / MODEL).exists() and (out / CONFIG).exists():
-        _check_same(config, out)
+    if resume and already_trained(config, out, MODEL):
         say(f"{out / MODEL}: trained already")
         return out / MODEL
     network_config = network_config_of(config)
@@ -65,7 +67,7 @@ def train(
         keras.utils.set_random_seed(config.seed)
         network = model if model is not None else build(network_config)
     if config.init and model is None:
-        _start_from(network, network_config, config.init)
+        start_from(network, network_config, config.init)
     record = fit_network(network, config, out, resume, say)
     if config.precision != "float32":
         # Bfloat16 casts must not reach the converter; the weights themselves have been float32 all along.
@@ -96,6 +98,9 @@ def fit_network(
     elif (out / CONFIG).exists():
         _check_same(config, out)
     sources = load_sources(config, markups, out.parent / "cache", say)
+    untrained = untrained_heads(sources, network)
+    if untrained:
+        say(f"no source labels {', '.join(untrained)}: what the network says of it will mean nothing")
     validation = _validation(network, config)
 
     trainer = AlignmentTrainer(network, loss)
@@ -118,15 +123,16 @@ def fit_network(
         rate = measure_throughput(batches(sources, *shape, start_step=step, mode=config.mode), steps=12)
         say(f"input pipeline alone: {rate:.0f} faces/s, {1000 * config.batch_size / rate:.0f} ms a batch")
         monitor = Monitor(config, network, step, out / METRICS, out / CHECKPOINT, fingerprint, validation, say)
-        trainer.fit(
-            batches(sources, *shape, start_step=step, mode=config.mode),
-            initial_epoch=step // config.epoch_steps,
-            epochs=-(-config.steps // config.epoch_steps),
-            steps_per_epoch=config.epoch_steps,
-            callbacks=[monitor],
-            shuffle=False,  # the pipeline has done it
-            verbose=0,
-        )
+        with _plain_errors(), monitor:
+            trainer.fit(
+                batches(sources, *shape, start_step=step, mode=config.mode),
+                initial_epoch=step // config.epoch_steps,
+                epochs=-(-config.steps // config.epoch_steps),
+                steps_per_epoch=config.epoch_steps,
+                callbacks=[monitor],
+                shuffle=False,  # the pipeline has done it
+                verbose=0,
+            )
     # fit ends with this too; here for a run that was killed after its last step.
     optimizer.finalize_variable_values(trainer.trainable_variables)
     rows = read_rows(out / METRICS)
@@ -135,7 +141,8 @@ def fit_network(
         "steps": config.steps,
         "seconds": round(float(rows[-1]["seconds"]), 1),
         "sources": [{"name": s.name, "faces": len(s.packed), "weight": s.weight} for s in sources],
-        "last": rows[-1],
+        "untrained": untrained,
+        "last": {k: float(v) for k, v in rows[-1].items() if v != "nan"},
     } | environment()
 
 
@@ -148,6 +155,16 @@ def network_config_of(config: TrainConfig) -> ModelConfig:
     if not config.model:
         return base
     return from_dict(type(base), dataclasses.asdict(base) | config.model, "model")
+
+
+def untrained_heads(sources: list[Source], network: keras.Model) -> list[str]:
+    """The network's markups, and angles of the pose, for which no source has a label."""
+    labelled = {m for s in sources for m in s.packed.landmarks if s.markups is None or m in s.markups}
+    heads = [m for m in landmark_markups(network) if m not in labelled]
+    if "s1_pose" in network.output:
+        known = [np.isfinite(s.packed.pose_deg).any(axis=0) for s in sources if s.pose]
+        heads += [a for i, a in enumerate(ANGLES) if not any(k[i] for k in known)]
+    return heads
 
 
 def environment() -> dict[str, Any]:
@@ -171,12 +188,21 @@ def _validation(network: keras.Model, config: TrainConfig) -> Validation | None:
     return Validation(view, prepare(samples, protocol, view.side, view.channels, view.crop_scale), v.set)
 
 
-def _start_from(network: keras.Model, network_config: ModelConfig, path: str) -> None:
+def start_from(network: keras.Model, network_config: ModelConfig, path: str) -> None:
+    """Copies another model's weights in; InputError where it is another network's."""
     source, info = load_model(path)
     shapes = [tuple(w.shape) for w in network.get_weights()]
     if [tuple(w.shape) for w in source.get_weights()] != shapes:
         raise InputError(f"init must hold a network like {network_config.name}. Received: {config_of(info).name}")
     network.set_weights(source.get_weights())
+
+
+def already_trained(config: TrainConfig, out: Path, name: str) -> bool:
+    """Whether the folder holds this config's finished run; InputError where it is another config's."""
+    if not ((out / name).exists() and (out / CONFIG).exists()):
+        return False
+    _check_same(config, out)
+    return True
 
 
 def _check_same(config: TrainConfig, out: Path) -> None:
@@ -197,6 +223,20 @@ def _jit() -> bool | str:
     # On a CPU TensorFlow's own kernels beat XLA (0.21 s against 0.29 s a step of a small cascade).
     slower = keras.backend.backend() == "tensorflow" and not keras.distribution.list_devices("gpu")
     return False if slower else "auto"
+
+
+@contextmanager
+def _plain_errors():
+    """TensorFlow wraps what the pipeline raises in an error of its own: take the InputError out again."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        found = re.search(r"InputError: (.+)", str(error))
+        if found is None:
+            raise
+        raise InputError(found[1]) from error
 
 
 @contextmanager

@@ -71,7 +71,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 def make_optimizer(
     rate: float, steps: int, shape: ScheduleName, warmup: int, power: float, clip: float, ema: float
 ) -> keras.optimizers.Optimizer:
-    """Adam (beta_1 0.9, both papers' or its stand-in). clip: global norm, 0 = off. ema: decay of averaged weights, 0 = off."""
+    """Adam (AC-DC; CCR names none). clip: largest global norm, 0 = off. ema: decay of averaged weights, 0 = off."""
     return keras.optimizers.Adam(
         Schedule(rate, steps, shape, warmup, power),
         global_clipnorm=clip or None,

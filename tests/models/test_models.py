@@ -23,9 +23,7 @@ from edgeface.models.presets import ABLATIONS, PRESETS, build, preset
 from edgeface.models.summary import count_macs, count_parameters, layer_costs, summary_table
 
 TINY_ACDC = replace(PRESETS["acdc_n"], side=64, stem=(4, 8), widths=(8, 12, 16))
-TINY_CCR = replace(
-    PRESETS["ccr_n"], side=64, stem=(4, 8), width=8, pose_widths=(8, 12, 16), hourglass_depth=2, bins=20
-)
+TINY_CCR = replace(PRESETS["ccr_n"], side=64, stem=(4, 8), width=8, pose_widths=(8, 12, 16), hourglass_depth=2, bins=20)
 
 
 def _outputs(model: keras.Model, seed: int = 0) -> dict[str, np.ndarray]:
@@ -174,9 +172,7 @@ def test_heads_agree_with_the_codecs():
     np.testing.assert_allclose(points, expected, atol=2e-6)
     np.testing.assert_allclose(spread, expected_spread, atol=5e-5)
     logits = rng.normal(0, 2, (2, 3, 66)).astype("float32")
-    np.testing.assert_allclose(
-        np.asarray(BinExpectation(-99, 99)(logits)), BinnedAngles().decode(logits), atol=1e-4
-    )
+    np.testing.assert_allclose(np.asarray(BinExpectation(-99, 99)(logits)), BinnedAngles().decode(logits), atol=1e-4)
 
 
 def test_attention_mask_is_equation_4():

@@ -7,11 +7,17 @@ import numpy as np
 
 from edgeface.datasets.synthetic.params import FaceParams
 
+FLAT = ("hand", "bar")
+"""The occluders that are drawn on the picture; the others are worn."""
+
 
 def background(rng: np.random.Generator, side: int) -> np.ndarray:
     """(side, side, 3) float32 RGB: a gradient with noise, shapes or blurred blobs."""
     small = 48
     base, far = rng.uniform(15, 235, (2, 3))
+    # Rooms and streets are greyer than random colours.
+    dull = rng.uniform(0.35, 0.95, 2)
+    base, far = (c + (c.mean() - c) * d for c, d in zip((base, far), dull, strict=True))
     if rng.random() < 0.5:
         far = base + rng.normal(0, 30, 3)
     angle = rng.uniform(0, 2 * np.pi)
@@ -22,7 +28,7 @@ def background(rng: np.random.Generator, side: int) -> np.ndarray:
     if kind >= 1:
         canvas = np.clip(picture, 0, 255).astype(np.uint8)
         for _ in range(int(rng.integers(4, 12))):
-            colour = np.clip(base + rng.normal(0, 60, 3), 0, 255).tolist()
+            colour = np.clip(base + rng.normal(0, 45) + rng.normal(0, 25, 3), 0, 255).tolist()
             centre = rng.integers(-8, small + 8, 2)
             if kind == 1:
                 cv2.circle(canvas, centre.tolist(), int(rng.integers(3, 14)), colour, -1, cv2.LINE_AA)
@@ -39,13 +45,11 @@ def background(rng: np.random.Generator, side: int) -> np.ndarray:
     return np.clip(picture, 0, 255)
 
 
-def cover(params: FaceParams, box: tuple[float, float, float, float], side: int) -> np.ndarray | None:
-    """(side, side) uint8 coverage of a flat object before the face, None without one.
+def cover(params: FaceParams, box: tuple[float, float, float, float], side: int) -> np.ndarray:
+    """(side, side) uint8 coverage of the flat object before the face: a bar, else a hand.
 
     box: of the face in the pixels of this picture.
     """
-    if params.occluder not in ("hand", "bar"):
-        return None
     rng = np.random.default_rng((params.seed, 4))
     x0, y0, x1, y1 = box
     size = max(x1 - x0, y1 - y0)
@@ -93,7 +97,7 @@ def paint_cover(picture: np.ndarray, mask: np.ndarray, params: FaceParams) -> No
 
 def camera_faults(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Exposure, tone, blur, grain and compression: (side, side, 3) float32 0..255 -> uint8."""
-    gain, tone = rng.normal(1, 0.1), rng.normal(1, 0.1)
+    gain, tone = rng.normal(0.98, 0.09), rng.normal(1, 0.1)
     if rng.random() < 0.35:
         picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.4, 1.0)))
     saturation = float(np.clip(rng.normal(1, 0.2), 0 if rng.random() < 0.06 else 0.5, 1.4))

@@ -13,6 +13,13 @@ SIDES = (-1, 1)
 """The image's left (the subject's right) and right side."""
 
 
+def _pairs(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(..., 2); np.stack takes several times as long on arrays this small."""
+    out = np.empty((*np.shape(y), 2))
+    out[..., 0], out[..., 1] = x, y
+    return out
+
+
 @dataclass(frozen=True)
 class Eye:
     """One eye: ``side`` -1 or 1. Curves run from the inner corner (s = 0) to the outer (s = 1)."""
@@ -32,13 +39,13 @@ class Eye:
     def upper(self, s: np.ndarray) -> np.ndarray:
         x, y = self._base(s)
         arch = np.sin(np.pi * np.asarray(s) ** 0.92) ** 0.75
-        return np.stack([x, y + arch * (-0.22 + self.opening * 0.86) * self.half_width / 1.5], axis=-1)
+        return _pairs(x, y + arch * (-0.22 + self.opening * 0.86) * self.half_width / 1.5)
 
     def lower(self, s: np.ndarray) -> np.ndarray:
         x, y = self._base(s)
         arch = np.sin(np.pi * np.asarray(s) ** 1.15) ** 0.8
         depth = 0.22 + 0.2 * min(self.opening, 1.3) * (1 - 0.45 * max(self.smile, 0))
-        return np.stack([x, y - arch * depth * self.half_width / 1.5], axis=-1)
+        return _pairs(x, y - arch * depth * self.half_width / 1.5)
 
     def outline(self, count: int = 14) -> np.ndarray:
         s = np.linspace(0, 1, count)
@@ -85,16 +92,16 @@ class Features:
         shape, raised = self.head.shape, self.head.expression.brow_raise
         s = np.asarray(s, np.float64)
         x = 1.25 + (self.head.eye_x - 3.2) + s * 4.05 * shape.width
-        arch = 0.62 * shape.brow_arch * np.sin(np.pi * np.clip(s * 0.78, 0, 1)) - 0.25 * s**2
+        arch = 0.62 * shape.brow_arch * np.sin(0.78 * np.pi * s) - 0.25 * s**2
         y = 1.72 + shape.brow_height_cm + arch + raised * (0.55 + 0.15 * np.sin(np.pi * s))
-        half = 0.36 * shape.brow_thickness * np.clip(np.minimum(s * 5 + 0.55, 1.12 - s), 0.06, 1)
-        return np.stack([side * x, y + edge * half], axis=-1)
+        half = 0.36 * shape.brow_thickness * np.minimum(np.minimum(s * 5 + 0.55, 1.12 - s), 1)
+        return _pairs(side * x, y + edge * half)
 
     # --- mouth: u runs from the image's left corner (-1) to the right (1) --------------------------------------------
     def _lip(self, u: np.ndarray, table: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         u = np.asarray(u, np.float64)
         y = self.head.mouth_y + (self.corner_y - self.head.mouth_y) * np.abs(u) ** 1.6
-        return np.stack([u * self.mouth_half, y + np.interp(np.abs(u), *table)], axis=-1)
+        return _pairs(u * self.mouth_half, y + np.interp(np.abs(u), *table))
 
     def _swell(self, u: np.ndarray) -> np.ndarray:
         return np.clip(1 - np.abs(np.asarray(u)) ** 2.2, 0, 1)
@@ -102,7 +109,9 @@ class Features:
     def upper_lip_top(self, u: np.ndarray) -> np.ndarray:
         full = self.head.shape.lip_fullness
         out = self._lip(u, _profile(0.6, 0.73, 0.62, 0.44, 0.24, 0.0))
-        out[:, 1] += (out[:, 1] - self._lip(u, _profile(0.0, 0.0))[:, 1]) * (full - 1) + self.upper_lift * self._swell(u)
+        out[:, 1] += (out[:, 1] - self._lip(u, _profile(0.0, 0.0))[:, 1]) * (full - 1) + self.upper_lift * self._swell(
+            u
+        )
         return out
 
     def upper_lip_bottom(self, u: np.ndarray) -> np.ndarray:
@@ -126,12 +135,12 @@ class Features:
     def bridge(self, t: np.ndarray) -> np.ndarray:
         """From the root between the eyes (0) to the tip (1)."""
         t = np.asarray(t, np.float64)
-        return np.stack([0 * t, 0.25 + t * (self.head.nose_tip_y - 0.25)], axis=-1)
+        return _pairs(0 * t, 0.25 + t * (self.head.nose_tip_y - 0.25))
 
     def nose_base(self, u: np.ndarray) -> np.ndarray:
         """From the image's left nostril wing (-1) over the foot of the septum (0) to the right (1)."""
         u = np.asarray(u, np.float64)
-        return np.stack([1.5 * self.head.shape.nose_width * u, self.head.nose_base_y + 0.25 * u**2], axis=-1)
+        return _pairs(1.5 * self.head.shape.nose_width * u, self.head.nose_base_y + 0.25 * u**2)
 
 
 # Azimuth in degrees of the jaw's 17 points on the image's right half (chin .. ear), and how far the upper ones
@@ -139,23 +148,22 @@ class Features:
 _JAW_AZIMUTH = (0.0, 19.0, 35.5, 50.0, 62.5, 73.0, 80.0, 84.5, 87.0)
 _JAW_LIFT = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.35, 1.75, 3.6)
 """Height in cm above the jaw line of those points."""
-SLIDE_END = np.deg2rad(20.0)
-"""Azimuth at which a sliding jaw point stops: before the nose and mouth."""
+_SLIDE_END = (8.0, 8.0, 8.0, 9.0, 11.0, 15.0, 19.0, 18.0, 15.0)
+"""Azimuth in degrees at which a sliding jaw point stops, of the same nine: short of the mouth and nose."""
 
 
 def jaw_chart(head: Head, count: int, steps: int = 1) -> np.ndarray:
     """(count, steps, 2) column, row of the jaw points, image's left to right.
 
-    With ``steps`` > 1, each point's path over the cheek towards the midline at its own height (chin: all alike).
+    With ``steps`` > 1, each point's path over the cheek towards the midline, at its own height.
     """
     place = np.linspace(-8, 8, count)
     azimuth = np.deg2rad(np.interp(np.abs(place), np.arange(9.0), _JAW_AZIMUTH))
     lift = np.interp(np.abs(place), np.arange(9.0), _JAW_LIFT)
     y = head.jaw_y(azimuth) + lift
-    path = azimuth[:, None] + (np.minimum(azimuth, SLIDE_END) - azimuth)[:, None] * np.linspace(0, 1, steps)
-    # Points on the jaw line slide along it; those above it keep their height.
-    keep = np.clip(lift / 1.75, 0, 1)[:, None]
-    charts = head.chart_of_azimuth(path, y[:, None] * keep + (head.jaw_y(path) + lift[:, None]) * (1 - keep))
+    end = np.minimum(azimuth, np.deg2rad(np.interp(np.abs(place), np.arange(9.0), _SLIDE_END)))
+    path = azimuth[:, None] + (end - azimuth)[:, None] * np.linspace(0, 1, steps)
+    charts = head.chart_of_azimuth(path, np.repeat(y[:, None], steps, axis=1))
     middle = (COLUMNS - 1) / 2
     charts[..., 0] = middle + np.sign(place)[:, None] * (charts[..., 0] - middle)
     return charts
@@ -171,7 +179,7 @@ def inner_points(features: Features) -> dict[str, np.ndarray]:
     fifths, ends = np.linspace(0, 1, 5), np.array([0.0, 1.0])
 
     def mid_brow(side: int, s: np.ndarray) -> np.ndarray:
-        return 0.35 * f.brow(side, s, -1) + 0.65 * f.brow(side, s, 1)
+        return f.brow(side, s, 0.3)
 
     # A WFLW brow: outer end, three on the upper rim, inner end above, inner end below, three on the lower rim.
     rim, edge = np.array([0.72, 0.45, 0.2]), np.array([1.0])

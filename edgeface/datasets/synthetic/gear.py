@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeface.datasets.synthetic.head import CHIN_Y, COLUMNS, WIDEST_Y, Head
+from edgeface.datasets.synthetic.head import CHIN_Y, WIDEST_Y, Head
 from edgeface.datasets.synthetic.params import Look
 
 EAR_ROWS, EAR_COLUMNS = 11, 7
@@ -16,25 +16,50 @@ def hairline_y(style: str, part: float, azimuth: np.ndarray) -> np.ndarray:
     if style == "bald":
         return np.full_like(azimuth, 99.0)
     degrees = np.rad2deg(np.abs(azimuth))
-    front = {"fringe": 3.0, "bob": 6.4, "long": 6.7, "full": 6.3, "receding": 9.6}.get(style, 6.6)
-    temple = {"fringe": 3.1, "receding": 7.0}.get(style, 6.0)
+    front = {"fringe": 3.0, "bob": 6.6, "long": 6.9, "full": 6.5, "receding": 9.8}.get(style, 6.8)
+    corner = {"fringe": 2.9, "receding": 5.6}.get(style, 5.2)
     line = np.interp(
         degrees,
-        (0, 22, 40, 60, 72, 80, 90, 100, 125, 180),
-        (front, front + 0.1, (front + temple) / 2 + 0.3, temple - 0.4, 2.9, -0.4, -0.6, -2.6, -4.8, -6.2),
+        # midline, corner of the forehead, temple, sideburn, above the ear, behind it, nape
+        (0, 20, 34, 46, 58, 70, 78, 82, 87, 92, 104, 114, 128, 180),
+        (
+            front,
+            front + 0.1,
+            0.6 * front + 0.4 * corner + 0.3,
+            corner,
+            3.4,
+            2.2,
+            -0.4,
+            -1.2,
+            0.4,
+            2.2,
+            1.4,
+            -2.6,
+            -4.8,
+            -6.4,
+        ),
     )
     if style == "fringe":
         line = line + 0.8 * np.sin(5 * azimuth + 3 * part) * (degrees < 60) * 0.35
     return line
 
 
-def hair_mask(head: Head, look: Look, azimuth: np.ndarray, y: np.ndarray, soft: float = 0.5) -> np.ndarray:
-    """How much the skin is covered by hair, 0..1, on rings (rows, COLUMNS)."""
+def hair_mask(look: Look, azimuth: np.ndarray, y: np.ndarray, soft: float = 0.5) -> np.ndarray:
+    """How much hair covers the skin, 0..1, at azimuth (COLUMNS,) and height (rows, COLUMNS)."""
     return np.clip((y - hairline_y(look.hair_style, look.hair_part, azimuth)) / soft + 0.5, 0, 1)
 
 
 def hair_thickness(look: Look) -> float:
-    volume = {"bald": 0.0, "buzz": 0.12, "short": 0.7, "fringe": 0.9, "full": 1.9, "bob": 1.1, "long": 1.0, "receding": 0.4}
+    volume = {
+        "bald": 0.0,
+        "buzz": 0.12,
+        "short": 0.7,
+        "fringe": 0.9,
+        "full": 1.9,
+        "bob": 1.1,
+        "long": 1.0,
+        "receding": 0.4,
+    }
     return volume[look.hair_style] * look.hair_volume
 
 
@@ -43,13 +68,13 @@ def grow_hair(head: Head, look: Look, vertices: np.ndarray) -> None:
     thickness = hair_thickness(look)
     if thickness == 0:
         return
-    azimuth, y = head.rings()
+    azimuth, y = head.azimuth, head.ring_y
     rows = len(y)
-    cover = hair_mask(head, look, azimuth, y, soft=1.6)
+    cover = hair_mask(look, azimuth, y, soft=1.6)
     away = vertices[:rows] - np.array([0.0, 2.5, -0.5])
     away /= np.linalg.norm(away, axis=-1, keepdims=True)
     tuft = 1 + 0.25 * np.sin(3 * azimuth + 5 * look.hair_part)[None] * np.clip((y - 4) / 6, 0, 1)
-    sides = np.clip(0.35 + (y + 2) / 10, 0.25, 1)
+    sides = np.clip(0.3 + (y - 1) / 8, 0.2, 1)
     vertices[:rows] += away * (cover * thickness * tuft * sides)[..., None]
 
 
@@ -78,16 +103,16 @@ def hair_curtain(head: Head, look: Look) -> np.ndarray | None:
 def ear(head: Head, side: int) -> np.ndarray:
     """(EAR_ROWS, EAR_COLUMNS, 3): a shell that stands off the head, from the cheek to its rim."""
     size = head.shape.ear_size
-    v = np.linspace(1, -1, EAR_ROWS)[:, None]
+    v = np.sin(np.linspace(np.pi / 2, -np.pi / 2, EAR_ROWS))[:, None]
     across = np.linspace(0, 1, EAR_COLUMNS)[None]
-    reach = size * np.sqrt(np.clip(1.02 - v * v, 0, 1)) * (1.65 + 0.5 * v - 0.25 * v * v)
+    reach = size * np.sqrt(np.clip(1.03 - v * v, 0, 1)) * (1.6 + 0.45 * v - 0.2 * v * v)
     y = _EAR_Y + v * _EAR_HALF * size + 0 * across
-    root_x = head.width(np.full_like(v, -1.0)) - 0.35 - 0.25 * np.clip(-v, 0, 1)
+    root_x = head.width(np.full_like(v, -1.0)) - 0.05 - 0.3 * np.clip(-v, 0, 1)
     out = across * reach
     curl = 0.35 * size * np.clip((across - 0.62) / 0.38, 0, 1) * reach / 1.7
-    dip = -0.35 * np.exp(-(((across - 0.42) / 0.25) ** 2) - ((v + 0.05) / 0.5) ** 2)
-    x = root_x + 0.5 * out + 0.35 * curl + dip
-    z = -0.35 - 0.35 * v - 0.82 * out + 0.9 * curl
+    dip = -0.22 * np.exp(-(((across - 0.42) / 0.25) ** 2) - ((v + 0.05) / 0.5) ** 2)
+    x = root_x + 0.5 * out + 0.25 * curl + dip
+    z = 0.15 - 0.35 * v - 0.84 * out + 0.9 * curl
     grid = np.stack([side * x, y, z], axis=-1)
     return grid if side < 0 else grid[:, ::-1]
 
@@ -100,27 +125,36 @@ def ear_lobe(side: int) -> np.ndarray:
 
 def glasses(head: Head, look: Look, nose_z: float, tinted: bool) -> list[np.ndarray]:
     """Vertex grids of rims, bridge and temples; tinted: closed lenses as well."""
-    half_w, half_h = 2.65 * head.shape.width, 1.95 + 0.35 * look.lens_round
+    half_w, half_h = 2.6 * head.shape.width, 1.9 + 0.35 * look.lens_round
     centre_x, centre_y = head.eye_x + 0.05, -0.25
-    exponent = 2 + 5 * (1 - look.lens_round)
-    angle = np.linspace(0, 2 * np.pi, 33)
-    unit = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-    unit = np.sign(unit) * np.abs(unit) ** (2 / exponent)
 
     def at(points: np.ndarray) -> np.ndarray:
         """The lens sheet: curved a little around the face."""
         x, y = points[..., 0], points[..., 1]
         return np.stack([x, y, nose_z - 0.045 * x * x + 0.06 * y], axis=-1)
 
+    def lens(points: np.ndarray) -> np.ndarray:
+        """(..., 2) of the square [-1, 1]^2 -> the lens, between a rounded box and an ellipse."""
+        u, v = points[..., 0], points[..., 1]
+        bend = 0.3 + 0.7 * look.lens_round
+        x, y = u * np.sqrt(1 - bend * v * v / 2), v * np.sqrt(1 - bend * u * u / 2)
+        return np.stack([half_w * x, half_h * y], axis=-1)
+
+    edge = np.linspace(-1, 1, 8)
+    ones = np.ones(7)
+    sides = [(edge[:-1], ones), (ones, -edge[:-1]), (-edge[:-1], -ones), (-ones, edge[:-1])]
+    loop = np.concatenate([np.stack(side, axis=-1) for side in sides])
+    rim = lens(np.vstack([loop, loop[:1]]))
+    square = np.stack(np.meshgrid(np.linspace(-1, 1, 7), np.linspace(1, -1, 5)), axis=-1)
     grids = []
+    thick = 0.2 if tinted else 0.16
     for side in (-1, 1):
         centre = np.array([side * centre_x, centre_y])
-        rim = np.array([half_w, half_h]) * unit
-        thick = 0.16 if not tinted else 0.2
-        grids.append(at(np.stack([centre + rim * (1 + thick / half_w), centre + rim * (1 - thick / half_w)])))
+        outer, inside = at(centre + rim * (1 + thick / half_w)), at(centre + rim * (1 - thick / half_w))
+        # The third ring gives the rim depth, so that it does not vanish edge on.
+        grids.append(np.stack([inside, outer, outer - [0, 0, 0.4]]))
         if tinted:
-            rings = np.linspace(1.0, 0.0, 5)[:, None, None]
-            grids.append(at(centre + rim * rings))
+            grids.append(at(centre + lens(square)))
     inner = centre_x - half_w
     x = np.linspace(-inner, inner, 5)
     grids.append(at(np.stack([np.stack([x, 0.55 + 0 * x], -1), np.stack([x, 0.2 + 0 * x], -1)])) + [0, 0, 0.1])
@@ -129,10 +163,5 @@ def glasses(head: Head, look: Look, nose_z: float, tinted: bool) -> list[np.ndar
         end = np.array([side * (float(head.width(np.array(0.0))) + 0.3), 0.55, -0.6])
         share = np.linspace(0, 1, 6)[:, None]
         bar = start + (end - start) * share + np.array([side * 0.5, 0, 0]) * np.sin(np.pi * share)
-        grids.append(np.stack([bar + [0, 0.17, 0], bar - [0, 0.17, 0]]))
+        grids.append(np.stack([bar + [0, 0.17, 0], bar - [0, 0.19, 0]]))
     return grids
-
-
-def pad_columns(grid: np.ndarray) -> np.ndarray:
-    """(rows, COLUMNS, …): a grid's columns repeated at the end up to the head's, for one shared texture."""
-    return np.pad(grid, [(0, 0), (0, COLUMNS - grid.shape[1])] + [(0, 0)] * (grid.ndim - 2), mode="edge")

@@ -2,8 +2,8 @@
 
 Centimetres; x to the image's right, y up, z to the camera at pose 0; the origin lies midway between the ears at eye
 height. Chart: (column, row) of the vertex grid. Columns are azimuths ``a`` (0 = the face's midline, +-pi = back of the
-head), dense in front; rows run crown -> brow -> jaw line -> throat -> neck -> shoulders. The bumps move vertices along z
-alone, so a feature drawn at frontal (x, y) stays there: `chart_of_xy` places paint and landmarks on the same spot.
+head), dense in front; rows run crown -> brow -> jaw line -> throat -> neck -> shoulders. The bumps move vertices only
+along z, so a feature drawn at frontal (x, y) stays there: `chart_of_xy` places paint and landmarks on the same spot.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 
 from edgeface.datasets.synthetic.params import Expression, Shape
 
-COLUMNS = 65
-CAP_ROWS, FACE_ROWS, THROAT_ROWS, NECK_ROWS, BODY_ROWS = 9, 34, 5, 3, 5
+COLUMNS = 55
+CAP_ROWS, FACE_ROWS, THROAT_ROWS, NECK_ROWS, BODY_ROWS = 7, 31, 4, 2, 4
 WIDEST_ROW = CAP_ROWS
 JAW_ROW = CAP_ROWS + FACE_ROWS
 NECK_ROW = JAW_ROW + THROAT_ROWS
@@ -72,6 +72,7 @@ _JAW = _smooth_table(
     [(0, 1.0), (12, 0.994), (22, 0.965), (34, 0.90), (46, 0.79), (57, 0.645), (68, 0.44), (78, 0.2), (88, 0.0)]
     + [(100, -0.02), (135, 0.1), (180, 0.2)]
 )
+_JAW = np.deg2rad(_JAW[0]), _JAW[1]
 _LOBE_Y = -3.9
 
 
@@ -89,76 +90,81 @@ class Head:
         )
         self.chin_y = CHIN_Y * shape.height + shape.chin_cm - 0.75 * self.jaw_drop
         self.crown_y = WIDEST_Y + 7.4 * shape.skull
+        self._width = self._width_table()
+        self.azimuth = azimuth_of_column(np.arange(COLUMNS))
+        """(COLUMNS,) radians of the vertex columns."""
+        self.ring_y = self._ring_heights()
+        """(JAW_ROW + 1, COLUMNS) height of the vertices down to the jaw line."""
 
     def width(self, y: np.ndarray) -> np.ndarray:
-        """Half width at height y (cap excluded)."""
-        # A dropped jaw carries its own width down with it.
-        stretched = np.where(y < self.mouth_y, self.mouth_y + (y - self.mouth_y) * self._jaw_squeeze, y)
-        low = np.clip((-2.0 - stretched) / 5.0, 0, 1)
-        jaw = 1 + (self.shape.jaw_width - 1) * low * low * (3 - 2 * low)
-        return np.interp(stretched, *_WIDTH) * self.shape.width * jaw
+        """Half width of the rings at height y, closing to nothing at the crown."""
+        return np.interp(y, *self._width)
 
-    @property
-    def _jaw_squeeze(self) -> float:
-        """Resting length of the chin over its present length: 1 with the mouth closed."""
+    def _width_table(self) -> tuple[np.ndarray, np.ndarray]:
+        y = np.linspace(self.chin_y - 0.5, self.crown_y, 500)
+        low = np.clip((-2.0 - self.at_rest(y)) / 5.0, 0, 1)
+        jaw = 1 + (self.shape.jaw_width - 1) * low * low * (3 - 2 * low)
+        return y, np.interp(self.at_rest(y), *_WIDTH) * self.shape.width * jaw * self._cap(y)
+
+    def at_rest(self, y: np.ndarray) -> np.ndarray:
+        """The height that a point at height y has with the mouth closed: a dropped jaw carries its shape down."""
         now = self.mouth_y - self.chin_y
-        return (now - 0.75 * self.jaw_drop) / now
+        return y - np.minimum(y - self.mouth_y, 0) * (0.75 * self.jaw_drop / now)
 
     def jaw_y(self, azimuth: np.ndarray) -> np.ndarray:
         """Height of the jaw line."""
-        share = np.interp(np.rad2deg(np.abs(azimuth)), *_JAW)
-        return _LOBE_Y + (self.chin_y - _LOBE_Y) * share
+        return _LOBE_Y + (self.chin_y - _LOBE_Y) * np.interp(np.abs(azimuth), *_JAW)
 
     def chart_of_xy(self, points: np.ndarray) -> np.ndarray:
-        """(N, 2) frontal x, y on the face -> (N, 2) column, row."""
-        x, y = np.moveaxis(np.asarray(points, np.float64), -1, 0)
-        azimuth = np.arcsin(np.clip(x / (self.width(y) * self._cap(y)), -1, 1))
-        return self.chart_of_azimuth(azimuth, y)
+        """(..., 2) frontal x, y on the face -> (..., 2) column, row."""
+        x, y = points[..., 0], points[..., 1]
+        return self.chart_of_azimuth(np.arcsin(np.minimum(np.maximum(x / self.width(y), -1), 1)), y)
 
     def chart_of_azimuth(self, azimuth: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Azimuth (radians) and height above the jaw line -> (N, 2) column, row."""
-        below = WIDEST_ROW + FACE_ROWS * (WIDEST_Y - y) / (WIDEST_Y - self.jaw_y(azimuth))
-        lift = np.clip((y - WIDEST_Y) / (self.crown_y - WIDEST_Y), 0, 1)
-        above = WIDEST_ROW - CAP_ROWS * np.arcsin(lift) / (np.pi / 2)
-        return np.stack([column_of_azimuth(azimuth), np.where(y > WIDEST_Y, above, below)], axis=-1)
+        """Azimuth (radians) and height above the jaw line -> (..., 2) column, row."""
+        out = np.empty((*np.shape(y), 2))
+        out[..., 0] = column_of_azimuth(azimuth)
+        out[..., 1] = WIDEST_ROW + FACE_ROWS * (WIDEST_Y - y) / (WIDEST_Y - self.jaw_y(azimuth))
+        if np.max(y) > WIDEST_Y:
+            lift = np.clip((y - WIDEST_Y) / (self.crown_y - WIDEST_Y), 0, 1)
+            above = WIDEST_ROW - CAP_ROWS * np.arcsin(lift) / (np.pi / 2)
+            out[..., 1] = np.where(y > WIDEST_Y, above, out[..., 1])
+        return out
 
     def _cap(self, y: np.ndarray) -> np.ndarray:
         lift = np.clip((y - WIDEST_Y) / (self.crown_y - WIDEST_Y), 0, 1)
-        return (1 - lift**2.3) ** (1 / 2.3)
+        return (1 - lift**2.1) ** (1 / 2.1)
 
-    def rings(self) -> tuple[np.ndarray, np.ndarray]:
-        """Azimuth (COLUMNS,) and height (JAW_ROW + 1, COLUMNS) of the vertices down to the jaw line."""
-        azimuth = azimuth_of_column(np.arange(COLUMNS))
+    def _ring_heights(self) -> np.ndarray:
         cap = np.sin(np.linspace(np.pi / 2, 0, CAP_ROWS + 1))[:-1] * (self.crown_y - WIDEST_Y) + WIDEST_Y
         share = np.linspace(0, 1, FACE_ROWS + 1)[:, None]
-        face = WIDEST_Y + share * (self.jaw_y(azimuth) - WIDEST_Y)
-        return azimuth, np.vstack([np.repeat(cap[:, None], COLUMNS, axis=1), face])
+        face = WIDEST_Y + share * (self.jaw_y(self.azimuth) - WIDEST_Y)
+        return np.vstack([np.repeat(cap[:, None], COLUMNS, axis=1), face])
 
     def vertices(self) -> np.ndarray:
         """(ROWS, COLUMNS, 3) cm."""
-        azimuth, y = self.rings()
-        sin, cos = np.sin(azimuth), np.cos(azimuth)
-        cap = self._cap(y)
-        x = self.width(y) * cap * sin
-        rest = np.where(y < self.mouth_y, self.mouth_y + (y - self.mouth_y) * self._jaw_squeeze, y)
-        front = np.interp(rest, *_FRONT) * np.abs(cos) ** 0.88
+        y, sin, cos = self.ring_y, np.sin(self.azimuth), np.cos(self.azimuth)
+        x = self.width(y) * sin
+        front = np.interp(self.at_rest(y), *_FRONT) * np.abs(cos) ** 0.88
         # A dropped jaw swings back about its hinge.
-        front -= 0.3 * np.clip(self.mouth_y - y, 0, None) * self.expression.mouth_open * (cos > 0) * np.abs(cos)
-        z = np.where(cos > 0, front, -np.interp(y, *_BACK) * np.abs(cos) ** 0.9 * self.shape.skull) * cap
-        facing = np.clip(cos * 3, 0, 1)
-        z = z + facing * self._bumps(x, y)
+        front -= 0.3 * np.maximum(self.mouth_y - y, 0) * self.expression.mouth_open * np.maximum(cos, 0)
+        back = -np.interp(y, *_BACK) * np.abs(cos) ** 0.9 * self.shape.skull
+        z = np.where(cos > 0, front, back) * self._cap(y)
+        z += np.clip(cos * 3, 0, 1) * self._bumps(x, y)
         upper = np.stack([x, y, z], axis=-1)
-        return np.concatenate([upper, self._below(upper[-1], azimuth)])
+        return np.concatenate([upper, self._below(upper[-1], self.azimuth)])
 
     def _below(self, jaw: np.ndarray, azimuth: np.ndarray) -> np.ndarray:
         """Throat, neck and shoulders under the jaw line (COLUMNS, 3)."""
         sin, cos = np.sin(azimuth), np.cos(azimuth)
         rest_jaw_y = np.maximum(jaw[:, 1], CHIN_Y - 1.0)
-        thick = 0.9 * self.shape.width
-        neck = np.stack([6.0 * thick * sin, rest_jaw_y - 1.6 + 0.9 * np.clip(-cos, 0, 1), 5.4 * cos - 1.9], axis=-1)
+        thick = 0.85 * self.shape.width
+        neck = np.stack([6.0 * thick * sin, rest_jaw_y - 1.6 + 0.9 * np.clip(-cos, 0, 1), 5.0 * cos - 2.1], axis=-1)
         neck[:, 1] = np.minimum(neck[:, 1], jaw[:, 1] - 0.8)
         quarter = np.linspace(0, np.pi / 2, THROAT_ROWS + 1)[1:, None, None]
-        inward, down = 1 - np.cos(quarter), np.sin(quarter)
+        # The jaw has an edge: its underside leaves the face inwards more than downwards.
+        inward = 0.65 * np.sin(quarter) + 0.35 * (1 - np.cos(quarter))
+        down = 0.35 * np.sin(quarter) + 0.65 * (1 - np.cos(quarter))
         weight = np.concatenate([inward, down, inward], axis=-1)
         throat = jaw + (neck - jaw) * weight
         base = np.stack([6.3 * thick * sin, np.full_like(sin, -17.0) + 1.2 * np.clip(-cos, -1, 1), 5.6 * cos - 2.6], -1)
@@ -203,9 +209,9 @@ class Head:
         top, tip, base = 0.5, self.nose_tip_y, self.nose_base_y
         along = (top - y) / (top - tip)
         n = np.clip(along, 0, 1)
-        ridge = 0.1 + 0.25 * n + 2.15 * n**1.6 + s.nose_bump * np.sin(np.pi * n) ** 2
+        ridge = 0.1 + 0.25 * n + 1.95 * n**1.5 + s.nose_bump * np.sin(np.pi * n) ** 2
         under = np.clip((tip - y) / (tip - base + 0.15), 0, 1)
-        ridge = ridge * (1 - under**1.7) * np.clip(along * 3 + 1, 0, 1)
+        ridge = ridge * (1 - under**2.3) * np.clip(along * 3 + 1, 0, 1)
         half = s.nose_width * (0.62 + 0.5 * n**2.5)
         z = s.nose_height * ridge * np.exp(-((ax / half) ** 2) * 1.05)
         wing_y = base + 0.55

@@ -12,7 +12,15 @@ HAIR_STYLES = ("bald", "buzz", "short", "fringe", "full", "bob", "long", "recedi
 OCCLUDERS = ("none", "hand", "bar", "scarf", "mask", "sunglasses")
 
 _SKIN_TONES = np.array([(246, 214, 196), (232, 188, 160), (205, 154, 120), (160, 108, 78), (112, 74, 54), (78, 50, 38)])
-_HAIR_COLOURS = ((28, 23, 22), (52, 36, 28), (86, 58, 38), (128, 92, 58), (196, 164, 112), (136, 66, 36), (158, 156, 152))
+_HAIR_COLOURS = (
+    (28, 23, 22),
+    (52, 36, 28),
+    (86, 58, 38),
+    (128, 92, 58),
+    (196, 164, 112),
+    (136, 66, 36),
+    (158, 156, 152),
+)
 _IRIS_COLOURS = ((70, 44, 26), (92, 62, 34), (96, 110, 72), (92, 128, 156), (110, 124, 130), (48, 32, 22))
 
 RGB = tuple[float, float, float]
@@ -222,7 +230,7 @@ def _sample_look(rng: np.random.Generator) -> Look:
         iris=_tint(rng, iris, 6),
         hair=hair,
         brow=tuple(0.8 * v + 4 for v in hair),
-        cloth=tuple(rng.uniform(20, 230, 3).tolist()),
+        cloth=_tint(rng, (rng.uniform(30, 220),) * 3, 55),
         gear=tuple((np.full(3, rng.uniform(12, 90)) + rng.uniform(0, 60, 3) * (rng.random() < 0.4)).tolist()),
         hair_style=str(style),
         hair_volume=float(rng.uniform(0.5, 1.5)),
@@ -245,7 +253,7 @@ def _sample_light(rng: np.random.Generator) -> Light:
     direction = (np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height))
     warm = rng.normal(0, 0.07)
     ambient = rng.uniform(0.3, 0.75)
-    power = rng.uniform(0.85, 1.2) * (1.12 - ambient)
+    power = rng.uniform(0.95, 1.35) * (1.15 - ambient)
     sky = rng.normal(0, 0.05)
     return Light(
         direction=tuple(float(v) for v in direction),

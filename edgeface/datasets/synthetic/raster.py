@@ -55,27 +55,30 @@ class Mesh:
 @lru_cache(maxsize=64)
 def grid_triangles(rows: int, columns: int) -> np.ndarray:
     """(T, 3) vertex indices of a rows x columns grid; front faces run clockwise on the screen (y down)."""
-    index = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
+    index = np.arange(rows * columns, dtype=np.intp).reshape(rows, columns)
     a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
     return np.concatenate([np.stack([a, b, c], -1).reshape(-1, 3), np.stack([b, d, c], -1).reshape(-1, 3)])
 
 
-def join_grids(grids: list[np.ndarray], closed: list[bool]) -> tuple[Mesh, list[int]]:
-    """One mesh of several (rows, columns, 3) grids, and the chart row at which each starts."""
-    starts, vertices, charts, triangles, sides = [], [], [], [], []
+@lru_cache(maxsize=64)
+def _layout(shapes: tuple[tuple[int, int], ...], closed: tuple[bool, ...]) -> tuple[np.ndarray, ...]:
+    """chart (N, 2), triangles (T, 3) and closed (T,) of grids of these (rows, columns), one under another."""
+    charts, triangles, sides = [], [], []
     row, count = 0, 0
-    for grid, solid in zip(grids, closed, strict=True):
-        rows, columns = grid.shape[:2]
+    for (rows, columns), solid in zip(shapes, closed, strict=True):
         faces = grid_triangles(rows, columns)
-        chart = np.stack(np.meshgrid(np.arange(columns), row + np.arange(rows)), axis=-1)
-        starts.append(row)
-        vertices.append(grid.reshape(-1, 3))
-        charts.append(chart.reshape(-1, 2))
+        charts.append(np.stack(np.meshgrid(np.arange(columns), row + np.arange(rows)), axis=-1).reshape(-1, 2))
         triangles.append(faces + count)
         sides.append(np.full(len(faces), solid))
         row, count = row + rows, count + rows * columns
-    mesh = Mesh(np.concatenate(vertices), np.concatenate(charts), np.concatenate(triangles), np.concatenate(sides))
-    return mesh, starts
+    return np.concatenate(charts).astype(np.float32), np.concatenate(triangles), np.concatenate(sides)
+
+
+def join_grids(grids: list[np.ndarray], closed: list[bool]) -> tuple[Mesh, list[int]]:
+    """One mesh of several (rows, columns, 3) grids, and the chart row at which each starts."""
+    shapes = tuple(grid.shape[:2] for grid in grids)
+    starts = np.cumsum([0, *(rows for rows, _ in shapes)])[:-1].tolist()
+    return Mesh(np.concatenate([grid.reshape(-1, 3) for grid in grids]), *_layout(shapes, tuple(closed))), starts
 
 
 def grid_normals(grid: np.ndarray) -> np.ndarray:
@@ -97,56 +100,66 @@ class Fragments:
     depth: np.ndarray
     column: np.ndarray
     row: np.ndarray
-    flipped: np.ndarray
-    """bool: the back of a two-sided surface."""
 
 
 def rasterise(screen: np.ndarray, mesh: Mesh, side: int) -> Fragments:
-    """screen: (N, 3) x, y px and depth of the mesh's vertices -> Fragments."""
-    corner = screen[mesh.triangles]
-    x, y, z = corner[..., 0], corner[..., 1], corner[..., 2]
-    area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0])
-    keep = np.where(mesh.closed, area > 1e-7, np.abs(area) > 1e-7)
-    x0, x1 = np.ceil(np.maximum(x.min(1), 0)), np.floor(np.minimum(x.max(1), side - 1))
-    y0, y1 = np.ceil(np.maximum(y.min(1), 0)), np.floor(np.minimum(y.max(1), side - 1))
-    keep &= (x1 >= x0) & (y1 >= y0)
-    chosen = np.flatnonzero(keep)
-    x, y, z, area = x[chosen], y[chosen], z[chosen], area[chosen]
-    x0, y0 = x0[chosen].astype(np.int32), y0[chosen].astype(np.int32)
-    wide = x1[chosen].astype(np.int32) - x0 + 1
-    count = wide * (y1[chosen].astype(np.int32) - y0 + 1)
+    """screen: (N, 3) x, y px and depth of the mesh's vertices -> Fragments.
 
-    # Every (triangle, pixel of its bounding box) pair as one flat list.
-    face = np.repeat(np.arange(len(chosen), dtype=np.int32), count)
-    local = np.arange(len(face), dtype=np.int32) - np.repeat(np.cumsum(count, dtype=np.int32) - count, count)
-    fy = local // wide[face]
-    fx = local - fy * wide[face]
-    pixel = (y0 * side + x0)[face] + fy * side + fx
-    # float32 throughout: mixed precision would make `near` differ from the depth it was stored as.
-    fx, fy = fx.astype(np.float32), fy.astype(np.float32)
-    # Barycentric weights of corners 1 and 2 are planes over the pixel, counted from the box's corner.
-    ax, ay, bx, by = x[:, 1] - x[:, 0], y[:, 1] - y[:, 0], x[:, 2] - x[:, 0], y[:, 2] - y[:, 0]
-    px, py = x0 - x[:, 0], y0 - y[:, 0]
-    first = [v.astype(np.float32) for v in (by / area, -bx / area, (px * by - py * bx) / area)]
-    second = [v.astype(np.float32) for v in (-ay / area, ax / area, (py * ax - px * ay) / area)]
-    w1 = first[0][face] * fx + first[1][face] * fy + first[2][face]
-    w2 = second[0][face] * fx + second[1][face] * fy + second[2][face]
-    inside = np.flatnonzero((w1 >= -1e-4) & (w2 >= -1e-4) & (w1 + w2 <= 1.0001))
-    face, w1, w2, pixel = face[inside], w1[inside], w2[inside], pixel[inside]
+    Triangles become spans (one a triangle and scan line), spans become pixels; along a span depth and chart are linear.
+    """
+    screen = screen.astype(np.float32)
+    x, y = screen[:, 0], screen[:, 1]
+    i, j, k = mesh.triangles.T
+    area = (x[j] - x[i]) * (y[k] - y[i]) - (x[k] - x[i]) * (y[j] - y[i])
+    chosen = np.flatnonzero(np.where(mesh.closed, area, np.abs(area)) > 1e-5)
+    i, j, k, area = i[chosen], j[chosen], k[chosen], area[chosen]
+    values = np.concatenate([screen.T, mesh.chart.T], dtype=np.float32)
+    at = values[:, i]
+    to_j, to_k = values[:, j] - at, values[:, k] - at
+    top = np.maximum(np.ceil(np.minimum(np.minimum(y[i], y[j]), y[k])), 0).astype(np.intp)
+    bottom = np.minimum(np.floor(np.maximum(np.maximum(y[i], y[j]), y[k])), side - 1).astype(np.intp)
 
-    z = z.astype(np.float32)
-    near = z[:, 0][face] + w1 * (z[:, 1] - z[:, 0])[face] + w2 * (z[:, 2] - z[:, 0])[face]
+    # Barycentric weights of corners j and k: a * (x - x_i) + b * (y - y_i).
+    ja, jb = to_k[1] / area, -to_k[0] / area
+    ka, kb = -to_j[1] / area, to_j[0] / area
+    face, line = _runs(bottom - top + 1)
+    # float32 from here on: mixed precision would make `near` differ from the depth it is stored as.
+    down = (top[face] + line).astype(np.float32) - at[1][face]
+    origin = at[0][face]
+    low, high = -origin, np.float32(side - 1) - origin
+    for a, b, c in ((ja, jb, 0.0), (ka, kb, 0.0), (-ja - ka, -jb - kb, 1.0)):
+        # Keep c + a x + b y >= 0; an edge along the scan line (a = 0) bounds nothing within the triangle's own lines.
+        slope = a[face]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            bound = -(c + b[face] * down) / slope
+        np.maximum(low, bound, out=low, where=slope > 1e-9)
+        np.minimum(high, bound, out=high, where=slope < -1e-9)
+    left = np.ceil(low + origin - np.float32(1e-3)).astype(np.intp)
+    count = np.floor(high + origin + np.float32(1e-3)).astype(np.intp) - left + 1
+    span, step = _runs(count)
+    start = (top[face] + line) * side + left
+    pixel = start[span] + step
+    step = step.astype(np.float32)
+
+    # Depth, column and row at each span's start, and their change a pixel.
+    across = left.astype(np.float32) - origin
+    weight_j, weight_k = ja[face] * across + jb[face] * down, ka[face] * across + kb[face] * down
+    first = [at[n][face] + weight_j * to_j[n][face] + weight_k * to_k[n][face] for n in (2, 3, 4)]
+    change = [(ja * to_j[n] + ka * to_k[n])[face] for n in (2, 3, 4)]
+    near = first[0][span] + change[0][span] * step
     depth = np.full(side * side, EMPTY, np.float32)
     np.maximum.at(depth, pixel, near)
     front = np.flatnonzero(near >= depth[pixel])
-    face, w1, w2, pixel = face[front], w1[front], w2[front], pixel[front]
-
-    chart = mesh.chart[mesh.triangles[chosen]].astype(np.float32)
-    out = np.zeros((2, side * side), np.float32)
-    for i in (0, 1):
-        corner = chart[..., i]
-        out[i, pixel] = corner[:, 0][face] + w1 * (corner[:, 1] - corner[:, 0])[face] + w2 * (corner[:, 2] - corner[:, 0])[face]
-    back = np.zeros(side * side, bool)
-    back[pixel] = (area < 0)[face]
+    span, step, pixel = span[front], step[front], pixel[front]
+    chart = np.zeros((2, side * side), np.float32)
+    for n in (0, 1):
+        chart[n, pixel] = first[n + 1][span] + change[n + 1][span] * step
     shape = (side, side)
-    return Fragments(depth.reshape(shape), out[0].reshape(shape), out[1].reshape(shape), back.reshape(shape))
+    return Fragments(depth.reshape(shape), chart[0].reshape(shape), chart[1].reshape(shape))
+
+
+def _runs(count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For runs of the given lengths (below 1: none): the run of each item, and its place within the run."""
+    count = np.maximum(count, 0)
+    run = np.repeat(np.arange(len(count)), count)
+    return run, np.arange(len(run)) - np.repeat(np.cumsum(count) - count, count)

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from edgeface.datasets.synthetic.backdrop import background, camera_faults, cover, paint_cover
-from edgeface.datasets.synthetic.features import Features
-from edgeface.datasets.synthetic.head import COLUMNS
-from edgeface.datasets.synthetic.paint import TEXELS, paint_head, paint_part
-from edgeface.datasets.synthetic.params import FaceParams, PoseRanges, sample_params
-from edgeface.datasets.synthetic.raster import Fragments
-from edgeface.datasets.synthetic.scene import SUPERSAMPLE, Scene, build_scene, landmarks, visibility
+from edgeface.datasets.synthetic.backdrop import FLAT, background, camera_faults, cover, paint_cover
+from edgeface.datasets.synthetic.head import COLUMNS, JAW_ROW, WIDEST_ROW
+from edgeface.datasets.synthetic.paint import TEXELS, covers, noise_at, paint_head, paint_part, texel
+from edgeface.datasets.synthetic.params import FaceParams, Light, PoseRanges, sample_params
+from edgeface.datasets.synthetic.raster import EMPTY, Fragments
+from edgeface.datasets.synthetic.scene import SUPERSAMPLE, Part, Scene, build_scene, landmarks, visibility
 from edgeface.errors import InputError
 from edgeface.geometry import Box
 
@@ -62,8 +61,9 @@ def render_params(params: FaceParams, size: int = 128) -> RenderedFace:
     mask = _cover(scene)
     labels = _labels(scene, fragments, mask)
     rng = np.random.default_rng((params.seed, 5))
-    side = SUPERSAMPLE * size
-    picture = _shade(scene, fragments, background(rng, side))
+    side = len(fragments.depth)
+    picture = background(rng, side)
+    _shade(scene, fragments, picture)
     if mask is not None:
         paint_cover(picture, mask, params)
     picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
@@ -74,12 +74,14 @@ def _see(params: FaceParams, size: int) -> tuple[Scene, Fragments]:
     if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or not 32 <= size <= 1024:
         raise InputError(f"size must be an integer from 32 to 1024. Received: {size!r}")
     scene = build_scene(params, int(size))
-    return scene, scene.fragments(SUPERSAMPLE * int(size))
+    return scene, scene.fragments(round(SUPERSAMPLE * size))
 
 
 def _cover(scene: Scene) -> np.ndarray | None:
+    if scene.params.occluder not in FLAT:
+        return None
     box = Box.around(landmarks(scene)["ibug68"]).as_xyxy()
-    return cover(scene.params, tuple(SUPERSAMPLE * v for v in box), SUPERSAMPLE * scene.side)
+    return cover(scene.params, tuple(SUPERSAMPLE * v for v in box), round(SUPERSAMPLE * scene.side))
 
 
 def _labels(scene: Scene, fragments: Fragments, mask: np.ndarray | None) -> FaceLabels:
@@ -90,47 +92,76 @@ def _labels(scene: Scene, fragments: Fragments, mask: np.ndarray | None) -> Face
 
 
 def _atlas(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """Texture (float32 RGB) and normals of all parts, one under another as in the mesh's chart."""
+    """Of all parts, one under another as in the mesh's chart: texture (RGB, 0..255), and at the vertices light.
+
+    The second array holds red, green, blue light and gloss, (rows, COLUMNS, 4).
+    """
     params = scene.params
-    rng = np.random.default_rng((params.seed, 6))
     last = scene.parts[-1]
     rows = last.row + len(last.grid)
     texture = np.zeros((rows * TEXELS, COLUMNS * TEXELS, 3), np.float32)
-    normals = np.zeros((rows, COLUMNS, 3), np.float32)
+    light = np.zeros((rows, COLUMNS, 4), np.float32)
     for part in scene.parts:
         if part.name == "head":
-            painted = paint_head(params, Features(scene.head), scene.head.vertices())
+            painted = paint_head(params, scene.features, scene.rest)
         else:
-            painted = paint_part(part.name, part.grid.shape[:2], params.look, rng)
+            painted = paint_part(part.name, part.grid.shape[:2], params.look)
         height, width = painted.shape[:2]
         texture[part.row * TEXELS : part.row * TEXELS + height, :width] = painted
-        normals[part.row : part.row + len(part.grid), : part.grid.shape[1]] = part.normals
-    return texture, normals
+        light[part.row : part.row + len(part.grid), : part.grid.shape[1]] = _light(params.light, part)
+    light *= _exposure(scene, light)
+    return texture, light
 
 
-def _shade(scene: Scene, fragments: Fragments, picture: np.ndarray) -> np.ndarray:
-    """The lit head over a background picture (side, side, 3) float32."""
-    texture, normals = _atlas(scene)
-    light = scene.params.light
-    seen = fragments.depth > -1e8
-    ys, xs = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
-    window = np.s_[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
-    column, row, seen = fragments.column[window], fragments.row[window], seen[window]
-    colour = cv2.remap(texture, column * TEXELS, row * TEXELS, cv2.INTER_LINEAR)
-    normal = cv2.remap(normals, column, row, cv2.INTER_LINEAR)
-    normal /= np.maximum(np.sqrt(np.einsum("ijk,ijk->ij", normal, normal)), 1e-6)[..., None]
-    normal[fragments.flipped[window]] *= -1
-    lamp = np.array(light.direction, np.float32)
-    half = lamp + np.array([0, 0, 1], np.float32)
-    half /= np.linalg.norm(half)
+def _exposure(scene: Scene, light: np.ndarray) -> np.float32:
+    """A camera meters on the face: most of the way to a middle brightness of the skin that it sees."""
+    facing = np.clip(scene.parts[0].normals[WIDEST_ROW:JAW_ROW, :, 2], 0, None)
+    level = (light[WIDEST_ROW:JAW_ROW, :, :3].mean(-1) * facing).sum() / (facing.sum() + 1e-6)
+    level *= (np.mean(scene.params.look.skin) / 190) ** 0.45
+    return np.float32((0.9 / max(level, 0.05)) ** 0.75)
+
+
+def _light(light: Light, part: Part) -> np.ndarray:
+    """(rows, columns, 4): red, green, blue light and gloss at a part's vertices."""
+    normal = part.normals
+    if part.name != "head":
+        # A sheet is lit on the side that is seen.
+        normal = normal * np.where(normal[..., 2:] < 0, -1, 1)
+    half = np.array(light.direction) + (0, 0, 1)
     # Wrapped diffuse light, as skin scatters it past the terminator.
-    diffuse = np.clip((normal @ lamp + 0.25) / 1.25, 0, None)
-    gloss = np.clip(normal @ half, 0, None) ** 18 * (light.specular * 90)
+    diffuse = np.clip((normal @ np.array(light.direction) + 0.25) / 1.25, 0, None)
+    gloss = np.clip(normal @ (half / np.linalg.norm(half)), 0, None) ** 18 * (light.specular * 90)
     sky = 0.8 + 0.2 * normal[..., 1]
-    rim = np.clip(1 - np.abs(normal[..., 2]), 0, 1) ** 3 * light.rim
-    glow = sky[..., None] * np.array(light.ambient, np.float32)
-    glow += (diffuse + 0.6 * rim)[..., None] * np.array(light.colour, np.float32)
-    lit = colour * glow + gloss[..., None] * np.array(light.colour, np.float32)
-    target = picture[window]
-    target[seen] = np.clip(lit[seen], 0, 255)
-    return picture
+    rim = np.clip(1 - np.abs(normal[..., 2]), 0, 1) ** 3 * (0.6 * light.rim)
+    glow = sky[..., None] * np.array(light.ambient) + (diffuse + rim)[..., None] * np.array(light.colour)
+    return np.concatenate([glow, gloss[..., None]], axis=-1)
+
+
+def _shade(scene: Scene, fragments: Fragments, picture: np.ndarray) -> None:
+    """Draws the lit head over a background picture (side, side, 3) float32, in place."""
+    texture, light = _atlas(scene)
+    look = scene.params.look
+    seen = fragments.depth > EMPTY
+    ys, xs = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+    if len(ys) == 0:
+        return
+    window = np.s_[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
+    column, row = fragments.column[window], fragments.row[window]
+    lit = cv2.remap(texture, texel(column), texel(row), cv2.INTER_LINEAR)
+    # Grain and strands are drawn per pixel: cheaper than over the whole texture.
+    cover = cv2.remap(covers(scene, len(light)), column, row, cv2.INTER_LINEAR)
+    grain, strands = noise_at(scene.params, column, row)
+    hair = np.clip(cover[..., 0] + 0.35 * strands, 0, 0.8 if look.hair_style == "buzz" else 1)
+    tone = 1 + 0.3 * strands
+    lit += (cv2.merge([np.float32(v) * tone for v in look.hair]) - lit) * _thrice(hair)
+    glow = cv2.remap(light, column, row, cv2.INTER_LINEAR)
+    lit *= cv2.merge(cv2.split(glow)[:3]) * _thrice(1 + cover[..., 1] * grain * (1 - hair))
+    lit += _thrice(glow[..., 3])
+    # Highlights bend towards white instead of burning out.
+    np.minimum(lit, 120 + 0.38 * lit, out=lit)
+    np.copyto(picture[window], np.minimum(lit, 255), where=_thrice(seen[window].view(np.uint8)).view(bool))
+
+
+def _thrice(plane: np.ndarray) -> np.ndarray:
+    """(h, w) -> (h, w, 3): broadcasting over a last axis of 3 is several times slower."""
+    return cv2.merge([plane, plane, plane])

@@ -8,14 +8,19 @@ import numpy as np
 
 from edgeface.datasets.synthetic import gear
 from edgeface.datasets.synthetic.features import Features, inner_points, jaw_chart
-from edgeface.datasets.synthetic.head import BODY_ROW, COLUMNS, NECK_ROW, PIVOT, ROWS, Head
+from edgeface.datasets.synthetic.head import BODY_ROW, COLUMNS, JAW_ROW, NECK_ROW, PIVOT, ROWS, WIDEST_ROW, Head
 from edgeface.datasets.synthetic.params import FaceParams
 from edgeface.datasets.synthetic.raster import Camera, Fragments, Mesh, grid_normals, join_grids, rasterise
 from edgeface.headpose import to_matrix
 
-SUPERSAMPLE = 2
+SUPERSAMPLE = 1.5
+"""Pixels drawn a picture pixel and axis, averaged at the end."""
 _TOLERANCE_CM = 0.4
 """How far behind the seen surface a landmark may lie and still count as seen."""
+
+
+_WORN = {"mask": (13, 14, 15, 17, 18, 19, 20), "scarf": (20,)}
+"""The aflw21 points that cloth covers."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +44,14 @@ class Scene:
     mesh: Mesh
     camera: Camera
     side: int
-    points: dict[str, np.ndarray]
-    """Named runs of landmarks, turned, (N, 3) cm."""
-    normals: dict[str, np.ndarray]
+    rest: np.ndarray
+    """The head's vertices before turning and without hair."""
+    points: np.ndarray
+    """All landmarks, turned, (N, 3) cm."""
+    normals: np.ndarray
+    """(N, 3) of the surface there."""
+    runs: dict[str, slice]
+    """Which of them are what."""
 
     def fragments(self, side: int) -> Fragments:
         """What each pixel of a ``side`` px picture of the scene sees."""
@@ -79,15 +89,16 @@ def build_scene(params: FaceParams, side: int) -> Scene:
             grids[f"gear{i}"] = grid
 
     camera = Camera(params.pose_deg, params.distance_cm)
-    turned = {name: grid @ camera.rotation.T for name, grid in grids.items()}
-    _settle_body(turned["head"], grids["head"], camera.rotation, params)
+    rotation = camera.rotation
+    turned = {name: grid @ rotation.T for name, grid in grids.items()}
+    _settle_body(turned["head"], grids["head"], rotation, params)
     mesh, rows = join_grids(list(turned.values()), [name == "head" for name in turned])
     parts = tuple(
         Part(name, grid, grid_normals(grid), row) for (name, grid), row in zip(turned.items(), rows, strict=True)
     )
-    points, normals = _anchor(head, features, bare @ camera.rotation.T, parts)
-    camera = _frame(camera, points, params, side)
-    return Scene(params, head, features, parts, mesh, camera, side, points, normals)
+    points, normals, runs = _anchor(head, features, bare @ rotation.T, parts)
+    camera = _frame(camera, points, runs, params, side)
+    return Scene(params, head, features, parts, mesh, camera, side, bare, points, normals, runs)
 
 
 def _settle_body(turned: np.ndarray, rest: np.ndarray, rotation: np.ndarray, params: FaceParams) -> None:
@@ -100,26 +111,27 @@ def _settle_body(turned: np.ndarray, rest: np.ndarray, rotation: np.ndarray, par
 
 def _anchor(
     head: Head, features: Features, skin: np.ndarray, parts: tuple[Part, ...]
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Turned 3D points (and normals) of all landmark runs. skin: the head's turned grid without hair."""
-    runs = {name: head.chart_of_xy(xy) for name, xy in inner_points(features).items()}
-    runs["jaw68"], runs["jaw98"] = (jaw_chart(head, n)[:, 0] for n in (17, 33))
-    sizes = np.cumsum([len(c) for c in runs.values()])[:-1]
-    chart = np.concatenate(list(runs.values()))
-    points = dict(zip(runs, np.split(on_grid(skin, chart), sizes), strict=True))
-    normals = dict(zip(runs, np.split(on_grid(parts[0].normals, chart), sizes), strict=True))
-    points["jaw98_drawn"] = _slide(head, skin)
-    ears = parts[1:3]
-    points["ears"] = np.concatenate([on_grid(p.grid, gear.ear_lobe(s)) for p, s in zip(ears, (-1, 1), strict=True)])
-    # An ear is a sheet that shows both faces; it points sideways, as the head does there.
-    normals["ears"] = np.stack(_sideways(skin))
-    return points, normals
+) -> tuple[np.ndarray, np.ndarray, dict[str, slice]]:
+    """Turned 3D points, normals and runs of all landmarks. skin: the head's turned grid without hair."""
+    flat = inner_points(features)
+    chart = np.concatenate([head.chart_of_xy(np.concatenate(list(flat.values()))), jaw_chart(head, 17)[:, 0]])
+    drawn, sides = _slide(head, skin), np.stack(_sideways(skin))
+    lobes = [on_grid(p.grid, gear.ear_lobe(side)) for p, side in zip(parts[1:3], (-1, 1), strict=True)]
+    points = np.concatenate([on_grid(skin, chart), drawn, *lobes])
+    # A drawn point lies on the outline, where the surface turns away. An ear is a sheet that shows both faces; what
+    # counts is the side of the head it is on.
+    normals = np.concatenate([on_grid(parts[0].normals, chart), np.zeros_like(drawn), sides])
+    runs, start = {}, 0
+    for name, size in [*((k, len(v)) for k, v in flat.items()), ("jaw", 17), ("jaw_drawn", 33), ("ears", 2)]:
+        runs[name] = slice(start, start + size)
+        start += size
+    return points, normals, runs
 
 
 def _sideways(skin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors from the head's middle to the image's left and right side of the head, turned."""
-    row, quarter = 20, COLUMNS // 2
-    left, right = skin[row, quarter - 14], skin[row, quarter + 14]
+    row, middle = WIDEST_ROW + 9, COLUMNS // 2
+    left, right = skin[row, middle - 14], skin[row, middle + 14]
     across = (right - left) / np.linalg.norm(right - left)
     return -across, across
 
@@ -131,30 +143,19 @@ def _slide(head: Head, skin: np.ndarray) -> np.ndarray:
     sideways in the upright face ("landmark marching", Zhu et al., CVPR 2015).
     """
     paths = on_grid(skin, jaw_chart(head, 33, steps=28))
-    left, right = _sideways(skin)
-    across = right[:2] if np.hypot(*right[:2]) > 0.15 else _upright(skin)
-    across = across / np.hypot(*across)
+    # Sideways in the picture: square to the face's midline from brow to chin.
+    down = (skin[JAW_ROW, COLUMNS // 2] - skin[WIDEST_ROW, COLUMNS // 2])[:2]
+    across = np.array([-down[1], down[0]]) / np.hypot(*down)
     outward = np.sign(np.arange(33) - 16)
     reach = (paths[..., :2] @ across) * outward[:, None]
     # The start wins ties: only a point that is truly behind the outline moves.
     return paths[np.arange(33), np.argmax(reach - 1e-3 * (np.arange(28) > 0), axis=1)]
 
 
-def _upright(skin: np.ndarray) -> np.ndarray:
-    """The picture's direction across the face when the head is in profile: square to its midline."""
-    brow, chin = skin[WIDEST_SAMPLE, COLUMNS // 2], skin[CHIN_SAMPLE, COLUMNS // 2]
-    down = (chin - brow)[:2]
-    return np.array([-down[1], down[0]])
-
-
-WIDEST_SAMPLE, CHIN_SAMPLE = 12, 42
-
-
-def _frame(camera: Camera, points: dict[str, np.ndarray], params: FaceParams, side: int) -> Camera:
+def _frame(camera: Camera, points: np.ndarray, runs: dict[str, slice], params: FaceParams, side: int) -> Camera:
     """Scales and shifts the picture so that the 68 points' box fills its share."""
-    flat = camera.project(np.concatenate([points[k] for k in ("brows68", "bridge", "base", "eye68", "outer")]))
-    jaw = camera.project(points["jaw98_drawn"])
-    seen = np.concatenate([flat, jaw])[:, :2]
+    pixels = camera.project(points)[:, :2]
+    seen = np.concatenate([pixels[runs[k]] for k in ("jaw_drawn", "brows68", "bridge", "base", "eye68", "outer")])
     low, high = seen.min(0), seen.max(0)
     scale = params.fill * side / (high - low).max()
     middle = (side - 1) / 2 + np.array(params.shift) * side - scale * (low + high) / 2
@@ -163,27 +164,26 @@ def _frame(camera: Camera, points: dict[str, np.ndarray], params: FaceParams, si
 
 def landmarks(scene: Scene) -> dict[str, np.ndarray]:
     """{markup: (K, 2) float32 px}."""
-    px = {name: scene.camera.project(points)[:, :2] for name, points in scene.points.items()}
-    return _assemble(px, px["jaw98_drawn"])
+    return _assemble(scene.camera.project(scene.points)[:, :2].astype(np.float32), scene.runs)
 
 
-def _assemble(runs: dict[str, np.ndarray], drawn: np.ndarray) -> dict[str, np.ndarray]:
-    """The markups from named runs of points (or of flags)."""
+def _assemble(values: np.ndarray, slices: dict[str, slice]) -> dict[str, np.ndarray]:
+    """The markups from all landmarks' points (or flags)."""
+    runs = {name: values[where] for name, where in slices.items()}
     inner = [runs[k] for k in ("brows68", "bridge", "base", "eye68", "outer", "inner")]
     eyes, brows, nose = runs["eye68"], runs["brows21"], runs["base"]
     tip, corner_left, corner_right = runs["bridge"][3:4], runs["outer"][:1], runs["outer"][6:7]
     aflw = [brows, eyes[:1], runs["eye_centres"][:1], eyes[3:4], eyes[6:7], runs["eye_centres"][1:], eyes[9:10]]
     aflw += [runs["ears"][:1], nose[:1], tip, nose[4:], runs["ears"][1:]]
-    aflw += [corner_left, _middle(runs["inner"]), corner_right, runs["jaw68"][8:9]]
-    wflw = [drawn, *(runs[k] for k in ("brows98", "bridge", "base", "eye98", "outer", "inner", "pupils"))]
-    out = {
-        "ibug68": np.concatenate([drawn[::2], *inner]),
-        "ibug68_3d": np.concatenate([runs["jaw68"], *inner]),
+    aflw += [corner_left, _middle(runs["inner"]), corner_right, runs["jaw"][8:9]]
+    wflw = [runs[k] for k in ("jaw_drawn", "brows98", "bridge", "base", "eye98", "outer", "inner", "pupils")]
+    return {
+        "ibug68": np.concatenate([runs["jaw_drawn"][::2], *inner]),
+        "ibug68_3d": np.concatenate([runs["jaw"], *inner]),
         "wflw98": np.concatenate(wflw),
         "aflw21": np.concatenate(aflw),
         "mtfl5": np.concatenate([runs["pupils"], tip, corner_left, corner_right]),
     }
-    return {name: v if v.dtype == bool else v.astype(np.float32) for name, v in out.items()}
 
 
 def _middle(inner: np.ndarray) -> np.ndarray:
@@ -198,29 +198,26 @@ def visibility(scene: Scene, fragments: Fragments, covered: np.ndarray | None) -
     ``covered``: bool picture of what an object hides, the fragments' size, or None. A drawn jaw point lies on the
     visible outline, hence is always seen.
     """
-    side = fragments.depth.shape[0]
-    zoom = side / scene.side
+    side = len(fragments.depth)
+    points, runs = scene.points, scene.runs
+    at = (scene.camera.project(points)[:, :2] + 0.5) * (side / scene.side) - 0.5
+    at = np.round(at).astype(int)
+    x, y = np.clip(at, 0, side - 1).T
+    inside = ((at >= 0) & (at < side)).all(1)
+    ahead = inside & (fragments.depth[y, x] > points[:, 2] + _TOLERANCE_CM)
     first_gear = next((p.row for p in scene.parts if p.name not in ("head", "ear_left", "ear_right")), 10**6)
-    seen, clear = {}, {}
-    for name, points in scene.points.items():
-        if name == "jaw98_drawn":
-            continue
-        screen = scene.camera.project(points)
-        at = np.round((screen[:, :2] + 0.5) * zoom - 0.5).astype(int)
-        x, y = np.clip(at, 0, side - 1).T
-        inside = ((at >= 0) & (at < side)).all(1)
-        ahead = inside & (fragments.depth[y, x] > points[:, 2] + _TOLERANCE_CM)
-        by_gear = ahead & (fragments.row[y, x] >= first_gear - 0.5)
-        toward = _toward(scene, name)
-        seen[name] = np.where(by_gear, toward, ~ahead & (toward | (name not in ("jaw68", "jaw98"))))
-        clear[name] = seen[name] & ~by_gear & (~covered[y, x] if covered is not None else True) & inside
-    drawn = np.ones(33, bool)
-    out = _assemble(seen, drawn)
-    out["aflw21"] = _assemble(clear, drawn)["aflw21"]
+    by_gear = ahead & (fragments.row[y, x] >= first_gear - 0.5)
+    sight = np.array([0, 0, scene.params.distance_cm]) - points
+    facing = (scene.normals * sight).sum(-1) / np.linalg.norm(sight, axis=-1)
+    # Eyes, lips and nostrils lie in hollows whose walls may look away a little while they are seen.
+    least = np.full(len(points), -0.3)
+    least[runs["jaw"]] = least[runs["ears"]] = 0.0
+    seen = (~ahead | by_gear) & (facing > least)
+    seen[runs["jaw_drawn"]] = True
+    clear = seen & ~by_gear & inside
+    if covered is not None:
+        clear &= ~covered[y, x]
+    out = _assemble(seen, runs)
+    out["aflw21"] = _assemble(clear, runs)["aflw21"]
+    out["aflw21"][list(_WORN.get(scene.params.occluder, ()))] = False
     return out
-
-
-def _toward(scene: Scene, name: str) -> np.ndarray:
-    """(N,) bool: the surface at a run's points faces the camera."""
-    sight = np.array([0, 0, scene.params.distance_cm]) - scene.points[name]
-    return (scene.normals[name] * sight).sum(-1) > 0

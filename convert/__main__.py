@@ -1,0 +1,241 @@
+"""``python -m convert``: trained models -> checked `.tflite` files, their parity with float, and a report."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+# Before anything imports Keras: the converter reads what the TensorFlow backend exports.
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import tyro
+
+from convert.variants import VARIANTS, select
+from edgeface.errors import InputError
+
+Positional = tyro.conf.Positional
+
+
+def all_command(
+    model: Positional[Path],
+    out: Path,
+    qat: Path | None = None,
+    calibration: str = "synthetic",
+    variants: str | None = None,
+    markup: str | None = None,
+    outputs: str = "landmarks,pose,spread",
+    stages: int | None = None,
+    name: str | None = None,
+) -> int:
+    """Convert a trained model to every variant; each file is checked, with its card beside it and inside it.
+
+    Args:
+        model: The float model, a .keras file.
+        out: The folder for the .tflite and .json files.
+        qat: Its fine-tuned quantisation-aware twin; without one, a twin is calibrated and not fine-tuned.
+        calibration: A manifest of `python -m calibration build`, or synthetic.
+        variants: Comma-separated: float32, float16, dynamic, int8_ptq, int8_qat, int8_logits. All by default.
+        markup: The landmarks to keep, such as ibug68; the model's first by default.
+        outputs: Comma-separated, of landmarks, pose, spread: what nobody reads is not in the file.
+        stages: Keep the first stages of the cascade alone; all by default.
+        name: Files are called NAME_VARIANT.tflite; the preset's name by default.
+    """
+    from convert.convert_all import Job, convert_all
+
+    wanted = select(variants)
+    kept = tuple(part.strip() for part in outputs.split(",") if part.strip())
+    job = Job(model, out, qat, calibration, markup, kept, stages, name)
+    with _status() as report:
+        done = convert_all(job, wanted, report=report)
+    for converted in done:
+        card, checked = converted.card, converted.gate
+        print(f"{converted.path}  {card.file_bytes:,} bytes  {checked.float_operators} float operators  gate passed")
+        for note in card.notes:
+            print(f"  note: {note}")
+    return 0
+
+
+def qat_command(
+    model: Positional[Path],
+    out: Path,
+    steps: int = 1000,
+    learning_rate: float = 2e-4,
+    config: Path | None = None,
+    fresh: bool = False,
+) -> int:
+    """Fine-tune a trained model's quantisation-aware twin; a run that was stopped goes on where it was.
+
+    Args:
+        model: The float model, a .keras file.
+        out: The run's folder; the twin becomes its qat.keras.
+        steps: Training steps.
+        learning_rate: At the start; it falls to 0.
+        config: A training config whose faces are used; the model's own by default.
+        fresh: Forget what the folder holds and start again.
+    """
+    from convert.finetune import FineTune, fine_tune
+    from edgeface.training.config import load_config
+
+    options = FineTune(steps=steps, learning_rate=learning_rate)
+    fine_tune(model, out, options, load_config(config) if config else None, resume=not fresh)
+    return 0
+
+
+def gate_command(files: Positional[tuple[Path, ...]], variant: str | None = None) -> int:
+    """Open converted files and hold them against their variant's contract: operators, dtypes, shapes, names.
+
+    Args:
+        files: .tflite files.
+        variant: What they must be; by default what their cards say.
+    """
+    from convert.gate import gate
+    from convert.variants import variant as named
+
+    if not files:
+        raise InputError("at least one .tflite must be given. Received: none")
+    failed = 0
+    for file in files:
+        report = gate(file, named(variant) if variant else None)
+        failed += not report.passed
+        print(f"{file}: {report.variant}, {report.bytes:,} bytes, {'passed' if report.passed else 'FAILED'}")
+        for name, tensor in (*report.inputs.items(), *report.outputs.items()):
+            scale = "" if tensor.scale is None else f", scale {tensor.scale:g}, zero point {tensor.zero_point}"
+            print(f"  {name:<12} {tensor.dtype} {list(tensor.shape)}{scale}")
+        for op in report.operators:
+            print(f"  {op.count:>4} {op.type:<24} {op.dtype}")
+        for failure in report.failures:
+            print(f"  FAILED: {failure}")
+    return 1 if failed else 0
+
+
+def parity_command(
+    model: Positional[Path],
+    folder: Positional[Path],
+    set: Annotated[str, tyro.conf.arg(name="set")] = "synthetic",
+    split: str | None = None,
+    limit: int | None = None,
+    protocol: str | None = None,
+    jitter_faces: int = 32,
+    out: Path | None = None,
+) -> int:
+    """Score every .tflite of a folder against its float model on the same faces; exit 1 where one is out of bounds.
+
+    Args:
+        model: The float .keras model.
+        folder: Holds the converted files.
+        set: 300w, aflw, mtfl, youtube_faces, facesynthetics, aflw2000_3d or synthetic.
+        split: The set's own by default: test where it has one, else val.
+        limit: At most so many faces.
+        protocol: How to score; the set's own by default.
+        jitter_faces: How many faces are shaken to see how steady the landmarks are.
+        out: Where the JSON goes; by default parity.json in the folder.
+    """
+    from convert.parity import parity, table
+    from convert.report import save_parity
+    from edgeface.datasets.load import load_set
+    from edgeface.markup import PROTOCOLS
+
+    files = tflite_files(folder)
+    protocol = protocol or set
+    if protocol not in PROTOCOLS:
+        raise InputError(f"protocol must be one of {', '.join(PROTOCOLS)}. Received: {protocol!r}")
+    split = split or ("val" if set == "aflw2000_3d" else "test")
+    samples = load_set(set, split, limit)
+    with _status() as report:
+        rows = parity(model, files, samples, PROTOCOLS[protocol], jitter_faces=jitter_faces, report=report)
+    print(table(rows))
+    where = save_parity(rows, out or folder / "parity.json", set, split)
+    print(f"wrote {where}")
+    return 0 if all(row.passed for row in rows) else 1
+
+
+def report_command(
+    folders: Positional[tuple[Path, ...]], out: Path = Path("runs/report"), rounds: int = 100, threads: int = 1
+) -> int:
+    """Write report.json, report.md and report.html on folders of converted files and their parity.
+
+    Args:
+        folders: Each with .tflite files and, after `parity`, a parity.json.
+        out: The folder of the report.
+        rounds: Timed runs of each file.
+        threads: Of the interpreter.
+    """
+    from convert.report import build_report, read_entries, terminal_table, write_report
+
+    entries = read_entries(folders)
+    command = "python -m convert report " + " ".join(map(str, folders))
+    report = build_report(entries, rounds=rounds, threads=threads, command=command)
+    print(terminal_table(report))
+    for path in write_report(report, out):
+        print(f"wrote {path}")
+    return 0
+
+
+def list_command() -> int:
+    """List the variants."""
+    for variant in VARIANTS.values():
+        needs = "a quantisation-aware twin" if variant.needs_qat else "calibration" if variant.needs_calibration else ""
+        print(f"{variant.name:<12} {variant.purpose}{f' (needs {needs})' if needs else ''}")
+    return 0
+
+
+def tflite_files(folder: Path) -> list[Path]:
+    """The folder's .tflite files, in the order of the variants. InputError where there are none."""
+    from edgeface.card import read_card
+
+    files = sorted(folder.glob("*.tflite"))
+    if not files:
+        got = "no such folder" if not folder.is_dir() else "none"
+        raise InputError(f"{folder} must be a folder with .tflite files. Received: {got}")
+    order = list(VARIANTS)
+    cards = {file: read_card(file) for file in files}
+    return sorted(files, key=lambda f: order.index(cards[f].variant) if cards[f].variant in order else len(order))
+
+
+def _status():
+    """Shows what is being done, on the terminal only."""
+    from contextlib import contextmanager
+
+    from rich.console import Console
+
+    @contextmanager
+    def show():
+        console = Console(stderr=True)
+
+        def report(text: str) -> None:
+            console.print(f"[dim]{text} …[/dim]", highlight=False)
+
+        yield report
+
+    return show()
+
+
+def main(args: list[str] | None = None) -> int:
+    commands = {
+        "qat": qat_command,
+        "all": all_command,
+        "gate": gate_command,
+        "parity": parity_command,
+        "report": report_command,
+        "list": list_command,
+    }
+    try:
+        return tyro.extras.subcommand_cli_from_dict(
+            commands,
+            prog="python -m convert",
+            args=args,
+            description=__doc__,
+            config=(tyro.conf.OmitSubcommandPrefixes,),
+        )
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""Fine-tuning a float model's quantisation-aware twin on the data that the model itself was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import keras
+
+import convert.qat as qat
+from edgeface.errors import InputError
+from edgeface.models.deploy import landmark_markups
+from edgeface.models.io import config_of, load_model, model_info, save_model
+from edgeface.training.augment import AugmentConfig
+from edgeface.training.config import TrainConfig, from_dict
+from edgeface.training.pipeline import batches
+from edgeface.training.sources import load_sources
+from edgeface.training.train import CHECKPOINT, already_trained, fit_network, say_plainly
+
+MODEL = "qat.keras"
+
+
+@dataclass(frozen=True)
+class FineTune:
+    """What differs from the float run: a short, gentle continuation of it."""
+
+    steps: int = 1000
+    learning_rate: float = 2e-4
+    """A tenth of a usual float rate: the weights have only to settle on the int8 grid."""
+    calibration_batches: int = 16
+    """Unaugmented batches that set the first activation ranges; training then follows them slowly."""
+    freeze_after: float = 0.6
+    """Share of the steps after which ranges stand still, so that the weights end on the grid that is exported."""
+    ema: float = 0.99
+    epoch_steps: int = 250
+
+
+def fine_tune(
+    model: str | Path,
+    out: str | Path,
+    options: FineTune | None = None,
+    config: TrainConfig | None = None,
+    resume: bool = True,
+    say: Callable[[str], None] = say_plainly,
+) -> Path:
+    """Trains the twin of a float `.keras` file into ``out``/qat.keras and returns that path.
+
+    A run that was killed goes on where it was. config: the data to tune on; None: the float run's own, from the model's
+    file. InputError: a model without a training record and no config, a quantised model, a folder with another run.
+    """
+    options = FineTune() if options is None else options
+    out = Path(out)
+    network, info = load_model(model)
+    if info.get("kind") != "float":
+        raise InputError(f"{model} must be a float model. Received: a {info.get('kind')!r} one")
+    run = tuning_config(info, options, config, str(model))
+    if resume and already_trained(run, out, MODEL):
+        say(f"{out / MODEL}: tuned already")
+        return out / MODEL
+    freeze = round(options.steps * options.freeze_after)
+    twin = qat.quantize_aware(network, qat.Recipe(freeze_ranges_after_steps=freeze))
+    if not (resume and (out / CHECKPOINT).exists()):  # a checkpoint brings its ranges with it
+        qat.calibrate(twin, _plain_batches(network, run, options, out, say), progress=False)
+    record = fit_network(twin, run, out, resume, say)
+    record["float_model"] = network.name
+    save_model(twin, out / MODEL, model_info(config_of(info), "qat") | {"crop": info["crop"], "training": record})
+    say(f"{out / MODEL}: {record['steps']} steps in {record['seconds'] / 60:.1f} min")
+    return out / MODEL
+
+
+def tuning_config(info: dict[str, Any], options: FineTune, config: TrainConfig | None, where: str) -> TrainConfig:
+    """The float run's config with this one's steps and rate."""
+    if config is None:
+        recorded = info.get("training", {}).get("config")
+        if recorded is None:
+            raise InputError(f"{where} must carry its training config, or one must be given. Received: neither")
+        config = from_dict(TrainConfig, recorded, where)
+    return replace(
+        config,
+        steps=options.steps,
+        learning_rate=options.learning_rate,
+        schedule="cosine",
+        warmup=min(50, options.steps // 10),
+        ema=options.ema,
+        epoch_steps=min(options.epoch_steps, options.steps),
+        precision="float32",
+        init="",
+        # Other batches than the float run began with.
+        seed=config.seed + 1,
+    )
+
+
+def _plain_batches(network: keras.Model, run: TrainConfig, options: FineTune, out: Path, say):
+    markups = landmark_markups(network)
+    side, _, channels = network.input_shape[1:]
+    sources = load_sources(run, markups, out.parent / "cache", lambda text: None)
+    plain = AugmentConfig.none(run.augment.crop_scale)
+    say(f"calibrating on {options.calibration_batches} batches")
+    faces = batches(sources, plain, markups, side, channels, run.batch_size, run.seed, threads=0)
+    return [x["image"] for x, _ in islice(iter(faces), options.calibration_batches)]

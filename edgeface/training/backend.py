@@ -1,0 +1,53 @@
+"""Choosing and starting a Keras backend, for commands: before anything else imports Keras."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_CHATTER = re.compile(rb"^(WARNING: All log messages before absl|[IWE]0000 )")
+
+
+def choose_backend() -> str:
+    """Sets KERAS_BACKEND unless the user did: tensorflow where it is installed (the fastest on a CPU), else jax."""
+    if "KERAS_BACKEND" not in os.environ:
+        has_tensorflow = importlib.util.find_spec("tensorflow") is not None
+        os.environ["KERAS_BACKEND"] = "tensorflow" if has_tensorflow else "jax"
+    return os.environ["KERAS_BACKEND"]
+
+
+def start_keras() -> str:
+    """Chooses the backend and imports it without the start-up lines that no setting of its own silences."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    backend = choose_backend()
+    if "keras" not in sys.modules:
+        with _without_chatter():
+            import keras
+
+            # The first operation looks for devices, and says so.
+            keras.ops.zeros((1,))
+    return backend
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Holds back what native code writes to stderr; afterwards everything but log chatter is written out."""
+    sys.stderr.flush()
+    real = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(real, 2)
+            os.close(real)
+            held.seek(0)
+            for line in held:
+                if not _CHATTER.match(line):
+                    os.write(2, line)

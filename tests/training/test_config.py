@@ -1,0 +1,105 @@
+"""A config is refused with the key and what it may be, or it is exactly what it says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgeface.datasets.load import SETS
+from edgeface.errors import InputError
+from edgeface.models.presets import build
+from edgeface.training.config import SourceConfig, TrainConfig, as_dict, from_dict, load_config
+from edgeface.training.losses import loss_for
+from edgeface.training.train import network_config_of
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
+PLAIN = 'network = "acdc_n"\n[[sources]]\nset = "synthetic"\nlimit = 10\n'
+
+
+@pytest.fixture
+def plain(tmp_path) -> Path:
+    path = tmp_path / "plain.toml"
+    path.write_text(PLAIN)
+    return path
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_every_config_of_the_project_holds(path):
+    config = load_config(path)
+    assert config.name == path.stem
+    assert {s.set for s in config.sources} <= set(SETS)
+    loss_for(build(network_config_of(config)), config.loss)
+
+
+def test_there_are_configs():
+    assert {"acdc_n_demo", "ccr_n_demo", "acdc_s_300w", "ccr_s_aflw"} <= {p.stem for p in CONFIGS}
+
+
+def test_defaults_and_overrides(plain):
+    config = load_config(plain, ["steps=7", "augment.mirror=0", "sources.0.limit=3", "schedule=cosine", "loss.pose=2"])
+    assert (config.steps, config.augment.mirror, config.schedule, config.loss) == (7, 0.0, "cosine", {"pose": 2})
+    assert config.sources == (SourceConfig("synthetic", limit=3),)
+    assert config.name == "plain"
+
+
+def test_round_trip_through_json(plain):
+    config = load_config(plain, ['validation={ set = "synthetic", limit = 2 }', "model={ stages = 1 }"])
+    assert from_dict(TrainConfig, json.loads(json.dumps(as_dict(config))), "json") == config
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("stepz=7", "key must be one of network, sources, .*Received: 'stepz'"),
+        ("augment.mirrow=1", "augment: key must be one of .*mirror.*Received: 'mirrow'"),
+        ("sources.0.sett=1", "sources.0: key must be one of set, .*Received: 'sett'"),
+        ("sources.4.limit=1", "index below 1.*sources.4"),
+        ("steps=seven", "steps must be int. Received: 'seven'"),
+        ("steps=true", "steps must be int. Received: True"),
+        ("steps=0", "steps must be > 0. Received: 0"),
+        ("ema=1", r"ema must be in \[0, 1\). Received: 1"),
+        ("schedule=linear", "schedule must be one of polynomial, cosine, constant. Received: 'linear'"),
+        ("augment.mirror=2", "augment.mirror must be in"),
+        ("sources=[]", "sources must be at least one set"),
+        ("warmup=1000", "warmup must be below steps"),
+        ("pack_scale=1.2", "pack_scale must be >= augment.crop_scale"),
+        ("steps", "--set must be key=value. Received: 'steps'"),
+        ("steps.x=1", "steps must be int"),
+        ("network.x=1", "must name a key"),
+    ],
+)
+def test_what_is_refused(plain, override, message):
+    with pytest.raises(InputError, match=message):
+        load_config(plain, [override])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("network = ", "must be a TOML file"),
+        ('network = "acdc_n"\n', "must have sources"),
+        ("", "must have network, sources. Received: name"),
+    ],
+)
+def test_files_that_are_not_configs(tmp_path, text, message):
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_config(path)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        load_config(tmp_path / "none.toml")
+
+
+def test_networks(plain):
+    assert network_config_of(load_config(plain, ["model.stages=1"])).stages == 1
+    with pytest.raises(InputError, match="preset must be one of .*acdc_n.*Received: 'acdc_x'"):
+        network_config_of(load_config(plain, ["network=acdc_x"]))
+    with pytest.raises(InputError, match="model: key must be one of .*stages.*Received: 'stagez'"):
+        network_config_of(load_config(plain, ["model.stagez=1"]))
+    with pytest.raises(InputError, match="side must be a multiple"):
+        network_config_of(load_config(plain, ["model.side=33"]))

@@ -1,0 +1,187 @@
+"""Training runs: what they leave behind, that a kill changes nothing, and how they refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from edgeface.datasets.packed import pack_faces
+from edgeface.errors import InputError
+from edgeface.files import read_json
+from edgeface.markup import PROTOCOLS
+from edgeface.models.io import load_model
+from edgeface.models.presets import build
+from edgeface.training.evaluate import evaluate
+from edgeface.training.networks import load_network
+from edgeface.training.pipeline import Source
+from edgeface.training.train import network_config_of, start_from, train, untrained_heads
+from edgeface.training.trainer import Schedule
+from tests.training import tiny
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def tiny_faces(monkeypatch):
+    tiny.use_tiny_faces(monkeypatch.setattr)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Path, list[str]]:
+    """One run that several tests look at, and what it said."""
+    out, said = tmp_path_factory.mktemp("finished") / "run", []
+    with pytest.MonkeyPatch.context() as patch:
+        tiny.use_tiny_faces(patch.setattr)
+        train(tiny.config(), out, say=said.append)
+    return out, said
+
+
+def quiet(text: str) -> None:
+    del text
+
+
+def test_a_killed_run_ends_like_an_uninterrupted_one(finished, tmp_path):
+    found = tiny.compare_with_killed(finished[0], tmp_path / "parts")
+    assert [row["step"] for row in found["killed"]] == ["4", "8"]  # the second row has no checkpoint: it must go
+    assert_same_run(found)
+    assert {p.name for p in (tmp_path / "parts").iterdir()} == {
+        "checkpoint.npz",
+        "config.json",
+        "metrics.csv",
+        "model.keras",
+    }
+
+
+def test_jax_alone_trains_resumes_and_agrees(tmp_path):
+    """In a process of its own, without tensorflow: the same checks, and the same losses as on this backend."""
+    env = os.environ | {"KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.training.tiny", str(tmp_path)],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["backend"] == "jax"
+    assert_same_run(found)
+    for name, value in tiny.loss_values().items():
+        # Sums of a few hundred float32 terms in another order.
+        assert found["losses"][name] == pytest.approx(value, rel=1e-5)
+
+
+def assert_same_run(found: dict) -> None:
+    assert [row["step"] for row in found["whole"]] == [row["step"] for row in found["parts"]] == ["4", "8", "10"]
+    for one, other in zip(found["whole"], found["parts"], strict=True):
+        for key in one:
+            # Threads may sum a convolution's gradient in another order: a few float32 ulps, which ten steps at this
+            # rate do not let grow past 1e-4. A wrong batch, optimiser state or learning rate is off by more than 1e-2.
+            assert float(one[key]) == pytest.approx(float(other[key]), rel=1e-4), key
+    assert found["weights"] < 1e-4
+
+
+def test_what_a_run_leaves_behind(finished):
+    out, said = finished
+    rows = tiny.curve(out)
+    assert float(rows[-1]["learning_rate"]) == 0 and 0 < float(rows[0]["learning_rate"]) < 5e-3
+    columns = ("loss", "landmarks", "pose", "val_nme", "val_pose_mae")
+    assert np.isfinite([float(row[column]) for row in rows for column in columns]).all()
+    record = read_json(out / "config.json")
+    assert record["config"]["seed"] == 0 and record["versions"]["keras"] == keras.__version__
+    _, info = load_model(out / "model.keras")
+    assert info["network"] == "acdc" and info["crop"] == {"rule": "square", "scale": 1.3}
+    assert info["training"]["steps"] == 10 and info["training"]["untrained"] == []
+    assert any("faces/s" in line for line in said) and any("NME" in line and "pose MAE" in line for line in said)
+
+
+def test_a_finished_run_is_reused_or_refused(finished):
+    out, _ = finished
+    before, said = (out / "model.keras").stat().st_mtime_ns, []
+    assert train(tiny.config(), out, say=said.append) == out / "model.keras"
+    assert (out / "model.keras").stat().st_mtime_ns == before and "already" in said[-1]
+    with pytest.raises(InputError, match=r"this config's run. Received: a run with other \['seed'\]"):
+        train(tiny.config(seed=1), out, say=quiet)
+
+
+def test_the_averaged_weights_are_validated_and_saved(finished):
+    """What the last line of metrics.csv says is what the saved model scores."""
+    out, _ = finished
+    scores = evaluate(load_network(out / "model.keras"), tiny.samples(5), PROTOCOLS["mtfl"])
+    last = tiny.curve(out)[-1]
+    assert scores.nme == pytest.approx(float(last["val_nme"]), rel=1e-5)
+    assert scores.pose.mean == pytest.approx(float(last["val_pose_mae"]), rel=1e-4)
+
+
+def test_ccr_learns(tmp_path):
+    run = tiny.config(network="ccr_n", model=tiny.CCR, steps=40, epoch_steps=20, batch_size=8, validation=None)
+    train(run, tmp_path / "run", say=quiet)
+    rows = tiny.curve(tmp_path / "run")
+    # Untrained attention sits in the middle of the crop; the dots are a few percent from their mean places.
+    assert float(rows[-1]["landmarks"]) < 0.8 * float(rows[0]["landmarks"])
+    assert float(rows[-1]["loss"]) < 0.8 * float(rows[0]["loss"])
+    assert rows[0]["val_nme"] == "nan"
+
+
+def test_a_loss_that_is_not_finite_names_its_batch(tmp_path):
+    with pytest.raises(
+        InputError, match=r"loss must be finite. Received: (nan|inf) at step \d+, batch \d+ of the input"
+    ):
+        train(tiny.config(learning_rate=1e30, clip=0.0, schedule="constant"), tmp_path / "run", say=quiet)
+    assert not (tmp_path / "run" / "model.keras").exists()
+
+
+def test_a_face_that_cannot_be_used_is_named(tmp_path, monkeypatch):
+    import edgeface.training.pipeline as pipeline
+
+    def refuse(*args):
+        raise ValueError("box must have a positive side")
+
+    monkeypatch.setattr(pipeline, "augment", refuse)
+    monkeypatch.setattr("edgeface.training.train.measure_throughput", lambda *args, **kwargs: 1.0)
+    with pytest.raises(InputError, match="face tiny.* of source mtfl/train cannot be used: box must"):
+        train(tiny.config(), tmp_path / "run", say=quiet)
+
+
+def test_it_starts_from_another_model(finished):
+    path = str(finished[0] / "model.keras")
+    run = tiny.config()
+    network = build(network_config_of(run))
+    start_from(network, network_config_of(run), path)
+    for a, b in zip(network.get_weights(), load_model(path)[0].get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    wider = network_config_of(tiny.config(model={**tiny.ACDC, "widths": [8]}))
+    with pytest.raises(InputError, match="init must hold a network like acdc_n"):
+        start_from(build(wider), wider, path)
+
+
+def test_mixed_precision_saves_a_float32_model(tmp_path):
+    path = train(tiny.config(steps=2, precision="mixed_bfloat16", validation=None), tmp_path / "run", say=quiet)
+    model, _ = load_model(path)
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_heads_without_labels_are_told():
+    network = build(network_config_of(tiny.config(model={**tiny.ACDC, "markups_2d": ["ibug68", "mtfl5"]})))
+    faces = pack_faces(tiny.samples(3), 48)
+    assert untrained_heads([Source(faces, 1.0, "tiny")], network) == ["ibug68"]
+    assert untrained_heads([Source(faces, 1.0, "tiny", pose=False)], network) == ["ibug68", "yaw", "pitch", "roll"]
+
+
+def test_schedule():
+    polynomial = Schedule(1.0, 100, "polynomial", warmup=10)
+    assert float(polynomial(0)) == pytest.approx(0.1)
+    assert float(polynomial(10)) == 1 and float(polynomial(100)) == 0
+    assert float(polynomial(55)) == pytest.approx(0.5**0.9)
+    assert float(Schedule(2.0, 100, "cosine")(50)) == pytest.approx(1.0)
+    assert float(Schedule(2.0, 100, "constant")(99)) == 2
+    assert Schedule.from_config(polynomial.get_config())(55) == polynomial(55)
