@@ -78,7 +78,7 @@ class IntegralHeatmap:
 
 @dataclass(frozen=True)
 class BinnedAngles:
-    """An angle <-> a distribution over bins; decoding is the expectation of the bin centres (Hopenet; CCR section 3.1)."""
+    """An angle <-> a distribution over bins; decoding is the mean of the bin centres (Hopenet; CCR section 3.1)."""
 
     low_deg: float = -99.0
     high_deg: float = 99.0

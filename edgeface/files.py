@@ -15,7 +15,7 @@ from edgeface.errors import InputError
 
 @contextmanager
 def written_aside(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary path in the same folder (same suffix); renames it to ``path`` on success, removes it otherwise.
+    """Yields a temporary path in the same folder (same suffix), renamed to ``path`` on success and removed otherwise.
 
     An OSError (folder missing or read-only, disk full) becomes an InputError that names the final path.
     """

@@ -37,7 +37,8 @@ def nme(
         raise ValueError(
             f"predictions and truth must both be (N, K, 2). Received: {pred_px.shape} and {true_px.shape}"
         )
-    if normalizer_px.shape != true_px.shape[:1] or not (normalizer_px > 0).all() or not np.isfinite(normalizer_px).all():
+    positive = np.isfinite(normalizer_px) & (normalizer_px > 0)
+    if normalizer_px.shape != true_px.shape[:1] or not positive.all():
         raise ValueError(f"normalizer must be {true_px.shape[:1]}, finite and > 0. Received: {normalizer_px}")
     visible = np.isfinite(true_px).all(-1) if visible is None else np.asarray(visible, bool)
     if visible.shape != true_px.shape[:2]:
@@ -71,7 +72,8 @@ def ced(nme_values: np.ndarray, threshold: float = 0.1, points: int = 201) -> tu
 def pose_mae(pred_deg: np.ndarray, true_deg: np.ndarray) -> np.ndarray:
     """(3,) mean absolute error of yaw, pitch and roll in degrees; NaN truth is left out angle by angle.
 
-    An angle with no truth at all is NaN in the answer; ValueError where no angle has any, or a prediction is not finite.
+    An angle with no truth at all is NaN in the answer; ValueError where no angle has any, or a prediction is not
+    finite.
     """
     pred_deg, true_deg = np.asarray(pred_deg, np.float64), np.asarray(true_deg, np.float64)
     if pred_deg.shape != true_deg.shape or pred_deg.ndim != 2 or pred_deg.shape[1] != 3:

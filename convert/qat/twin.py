@@ -159,7 +159,7 @@ class _Builder:
     def _keep(self, call: Call) -> None:
         """The layer stays as it is."""
         leave = not getattr(call.layer, "float_entry", False)
-        tensors = {slot: self.values[slot].tensor if leave else self.values[slot].tensor for slot in call.inputs}
+        tensors = {slot: self._float(slot) if leave else self.values[slot].tensor for slot in call.inputs}
         clone = self._clone(call.layer)
         results = call.run(clone, tensors)
         if getattr(call.layer, "weights", None):

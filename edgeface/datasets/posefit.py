@@ -20,8 +20,8 @@ def fit_pose(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Poses (N, 3) degrees and residuals (N,), the RMS distance as a fraction of the shape's own RMS radius.
 
-    shape_3d: (K, 3), x right, y **up**, z towards the viewer, any scale. landmarks_px: (N, K, 2), y down; NaN points are
-    left out. weights: (K,), 0 leaves a point out. ValueError: fewer than six usable points on a face.
+    shape_3d: (K, 3), x right, y **up**, z towards the viewer, any scale. landmarks_px: (N, K, 2), y down; NaN points
+    are left out. weights: (K,), 0 leaves a point out. ValueError: fewer than six usable points on a face.
     """
     shape_3d = np.asarray(shape_3d, np.float64)
     points = np.asarray(landmarks_px, np.float64) * [1.0, -1.0]

@@ -31,7 +31,8 @@ class SpatialExpectation(FloatIsland):
     """Maps (B, H, W, K) -> landmarks (B, K, 2) in [0, 1] and spread (B, K): soft-argmax.
 
     AC-DC eq. 2 and 3, CCR eq. 3 (Sun et al., ECCV 2018). Cell (i, j) stands for ((j + .5) / W, (i + .5) / H);
-    ``sharpness`` multiplies the maps before the softmax. Spread is sqrt(Var x + Var y) of the attention, in crop widths.
+    ``sharpness`` multiplies the maps before the softmax. Spread is sqrt(Var x + Var y) of the attention, in crop
+    widths.
     """
 
     def __init__(self, sharpness: float = 1.0, **kwargs):

@@ -157,7 +157,10 @@ def protocol_for(
         predicted = next((m for m in family if m in has), None)
         scored = next((m for m in family if m in labelled), None)
         if predicted and scored:
-            return dataclasses.replace(protocol, markup=MARKUPS[scored]), predicted
+            markup = MARKUPS[scored]
+            # Five points have no outer eye corners: the box serves instead, and the score says so.
+            normalizer = protocol.normalizer if markup.eye_corners else "box"
+            return dataclasses.replace(protocol, markup=markup, normalizer=normalizer), predicted
     needed = wanted or "a markup of the network"
     raise InputError(
         f"{name} must label {needed} ({', '.join(has)}). Received: {', '.join(sorted(labelled)) or 'none'}"

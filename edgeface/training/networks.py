@@ -118,6 +118,8 @@ def markups_of(path: str | Path) -> tuple[str, ...]:
         from edgeface.card import read_card
 
         return (read_card(path).markup,)
+    if path.suffix != ".keras":
+        raise InputError(f"a model must be a .keras or a .tflite file. Received: {path}")
     from edgeface.models.io import config_of, read_info
 
     return tuple(config_of(read_info(path)).markups)

@@ -107,7 +107,12 @@ def _key(source: SourceConfig, size: int, scale: float) -> str:
     """A hash of what decides the packed faces: the request, the annotations and the code that reads or renders."""
     digest = hashlib.sha256(json.dumps([source.set, source.split, source.limit, size, scale]).encode())
     package = Path(__file__).resolve().parents[1]
-    code = [package / "geometry.py", package / "markup.py", *sorted((package / "datasets").rglob("*.py"))]
+    datasets = package / "datasets"
+    code = [package / "geometry.py", package / "markup.py", datasets / "packed.py"]
+    if source.set == "synthetic":
+        code += [package / "headpose.py", *sorted((datasets / "synthetic").glob("*.py"))]
+    else:
+        code += [datasets / "packs.py", datasets / "boxes.py"]
     if source.set in PACKS and (root := faces_root()) is not None:
         code.append(root / source.set / "annotations.json")
     for path in code:

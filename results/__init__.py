@@ -1,0 +1,1 @@
+"""Measured figures as data, and what draws them into the README."""
