@@ -147,7 +147,8 @@ def parity_command(
     with _status() as report:
         rows = parity(model, files, samples, PROTOCOLS[protocol], jitter_faces=jitter_faces, report=report)
     print(table(rows))
-    where = save_parity(rows, out or folder / "parity.json", set, split)
+    command = f"python -m convert parity {model} {folder} --set {set} --split {split}"
+    where = save_parity(rows, out or folder / "parity.json", set, split, command)
     print(f"wrote {where}")
     return 0 if all(row.passed for row in rows) else 1
 

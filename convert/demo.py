@@ -78,7 +78,7 @@ def _network(name: str) -> Path:
         PROTOCOLS["synthetic"],
         report=lambda text: print(f"  {text}", flush=True),
     )
-    save_parity(rows, scores, "synthetic", "test")
+    save_parity(rows, scores, "synthetic", "test", "make demo")
     print(table(rows))
     return files
 

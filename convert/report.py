@@ -36,12 +36,13 @@ class Entry:
     """The float model's row."""
 
 
-def save_parity(rows: Sequence[Parity], path: Path, set_name: str, split: str) -> Path:
+def save_parity(rows: Sequence[Parity], path: Path, set_name: str, split: str, command: str = "") -> Path:
     """Parity as data, with what it takes to repeat it."""
     data = {
         "format": 1,
         "set": set_name,
         "split": split,
+        "command": command,
         "created": _now(),
         "machine": machine(),
         "versions": versions("keras", "tensorflow", "ai-edge-litert", "numpy"),
