@@ -17,7 +17,11 @@ PACKAGE = "edgeface"
 
 
 class FloatIsland(keras.layers.Layer):
-    """Base of the layers that compute in float32 whatever the model's precision or quantisation."""
+    """Base of the layers that compute in float32 whatever the model's precision or quantisation.
+
+    ``float_entry = True`` where the first operator is a maximum, which is exact in int8: the converter needs no guard
+    in front of it.
+    """
 
     float_island = True
 
@@ -34,6 +38,8 @@ class SpatialExpectation(FloatIsland):
     ``sharpness`` multiplies the maps before the softmax. Spread is sqrt(Var x + Var y) of the attention, in crop
     widths.
     """
+
+    float_entry = True
 
     def __init__(self, sharpness: float = 1.0, **kwargs):
         super().__init__(**kwargs)
@@ -73,6 +79,8 @@ class AttentionMask(FloatIsland):
 
     The softmax's denominator cancels in the normalisation, so it is never computed.
     """
+
+    float_entry = True
 
     def call(self, maps):
         attention = _unnormalised_attention(maps)
@@ -131,6 +139,8 @@ class Degrees(FloatIsland):
 @keras.saving.register_keras_serializable(PACKAGE)
 class BinExpectation(FloatIsland):
     """Bin logits (B, 3, N) -> angles (B, 3) degrees: softmax, then the mean of the bin centres (Hopenet; CCR 3.1)."""
+
+    float_entry = True
 
     def __init__(self, low_deg: float, high_deg: float, **kwargs):
         super().__init__(**kwargs)

@@ -112,7 +112,7 @@ def load_network(path: str | Path, markup: str | None = None, stages: int | None
 
 
 def markups_of(path: str | Path) -> tuple[str, ...]:
-    """The markups that a model file predicts, without loading its weights; InputError where it is not one."""
+    """The markups that a model file has been trained to predict, without loading it; InputError where it is not one."""
     path = Path(path)
     if path.suffix == ".tflite":
         from edgeface.card import read_card
@@ -122,7 +122,9 @@ def markups_of(path: str | Path) -> tuple[str, ...]:
         raise InputError(f"a model must be a .keras or a .tflite file. Received: {path}")
     from edgeface.models.io import config_of, read_info
 
-    return tuple(config_of(read_info(path)).markups)
+    info = read_info(path)
+    untrained = info.get("training", {}).get("untrained", [])
+    return tuple(m for m in config_of(info).markups if m not in untrained)
 
 
 def deployed(model: Any, name: str, markup: str, stages: int | None = None, crop_scale: float = 1.3) -> KerasNetwork:

@@ -101,7 +101,7 @@ def fit_network(
     untrained = untrained_heads(sources, network)
     if untrained:
         say(f"no source labels {', '.join(untrained)}: what the network says of it will mean nothing")
-    validation = _validation(network, config)
+    validation = _validation(network, config, untrained)
 
     trainer = AlignmentTrainer(network, loss)
     optimizer = make_optimizer(
@@ -178,12 +178,13 @@ def environment() -> dict[str, Any]:
     return {"versions": versions, "machine": {"platform": platform.platform(), "cpus": os.cpu_count()}}
 
 
-def _validation(network: keras.Model, config: TrainConfig) -> Validation | None:
+def _validation(network: keras.Model, config: TrainConfig, untrained: list[str]) -> Validation | None:
     v = config.validation
     if v is None:
         return None
     samples = load_set(v.set, v.split, v.limit)
-    protocol, markup = protocol_for(v.set, samples, landmark_markups(network), v.markups[0] if v.markups else None)
+    trained = [m for m in landmark_markups(network) if m not in untrained]
+    protocol, markup = protocol_for(v.set, samples, trained, v.markups[0] if v.markups else None)
     view = deployed(network, config.name, markup, crop_scale=config.augment.crop_scale)
     return Validation(view, prepare(samples, protocol, view.side, view.channels, view.crop_scale), v.set)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -77,8 +78,6 @@ def test_another_variant_s_contract_is_not_met(tiny_files, file, against, messag
     report = gate(tiny_files.files[file].path, VARIANTS[against])
     with pytest.raises(GateError, match="must meet the contract"):
         require(report)
-    import re
-
     assert any(re.search(message, failure) for failure in report.failures), report.failures
 
 
@@ -113,7 +112,10 @@ def test_a_sound_int8_graph_passes():
         (("RESIZE_BILINEAR", "up", (1, 32, 32, 68), "float32"), "RESIZE_BILINEAR 'up'"),
         (("ADD", "skip", (1, 16, 16, 68), "float32"), "ADD 'skip' of shape (1, 16, 16, 68) left in float"),
         (("MUL", "fuse", (1, 16, 16, 68), "float32"), "MUL 'fuse'"),
-        (("FULLY_CONNECTED", "logits", (1, 180), "float32"), "FULLY_CONNECTED 'logits' of shape (1, 180) left in float"),
+        (
+            ("FULLY_CONNECTED", "logits", (1, 180), "float32"),
+            "FULLY_CONNECTED 'logits' of shape (1, 180) left in float",
+        ),
         (("GATHER_ND", "peak", (1, 68), "float32"), "operator GATHER_ND 'peak', refused"),
         (("CUSTOM:FlexErf", "erf", (1, 16, 16, 68), "float32"), "operator CUSTOM:FlexErf 'erf'"),
         (("RESHAPE", "five", (1, 2, 2, 2, 2), "float32"), "more than 4 dimensions"),
@@ -131,7 +133,11 @@ def test_floats_outside_every_island():
 
 
 def test_a_scalar_factor_may_stand_at_an_island_s_door():
-    graph = int8_graph(("MUL", "gate", (1, 16, 16, 68), "float32"), ("MEAN", "m", (1, 68), "float32"))
+    graph = int8_graph(
+        ("MUL", "gate", (1, 16, 16, 68), "float32"),
+        ("MEAN", "pooled", (1, 68), "float32"),
+        ("FULLY_CONNECTED", "pose_unit", (1, 3), "float32"),
+    )
     tensors = (*graph.tensors, tensor("one", (), "float32", constant=True))
     ops = tuple(replace(op, inputs=(*op.inputs, len(tensors) - 1)) if op.type == "MUL" else op for op in graph.ops)
     assert failures(replace(graph, tensors=tensors, ops=ops)) == ""

@@ -200,6 +200,13 @@ def test_a_keras_file(model_file):
         load_network(model_file, stages=2)
 
 
+def test_a_head_that_no_face_has_trained_is_not_offered(tmp_path):
+    config = network_config_of(tiny.config(model={**tiny.ACDC, "markups_2d": ["ibug68", "mtfl5"]}))
+    path = tmp_path / "model.keras"
+    save_model(build(config), path, model_info(config) | {"training": {"untrained": ["ibug68", "roll"]}})
+    assert markups_of(path) == ("mtfl5",)
+
+
 def test_the_command(model_file, tmp_path, capsys):
     out, ced = tmp_path / "s.json", tmp_path / "ced.png"
     argv = ["evaluate", str(model_file), "--set", "synthetic", "--split", "test", "--limit", "3"]

@@ -1,0 +1,89 @@
+"""Fine-tuning a twin from a trained run's own record."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+import convert.finetune
+from convert.finetune import FineTune, fine_tune, tuning_config
+from convert.qat import uncalibrated
+from edgeface.errors import InputError
+from edgeface.models.io import load_model, model_info, save_model
+from edgeface.models.presets import config_from_dict
+from edgeface.training.train import train
+from tests.training import tiny
+
+OPTIONS = FineTune(steps=6, epoch_steps=3, calibration_batches=2)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        tiny.use_tiny_faces(patch.setattr)
+        yield train(tiny.config(steps=4), tmp_path_factory.mktemp("runs") / "float")
+
+
+def test_a_twin_is_tuned_saved_and_used_again(trained, tmp_path, capsys):
+    out = tmp_path / "runs" / "twin"
+    path = fine_tune(trained, out, OPTIONS)
+    twin, info = load_model(path)
+    assert info["kind"] == "qat" and info["training"]["steps"] == 6
+    assert info["training"]["config"]["seed"] == tiny.config().seed + 1
+    assert info["crop"] == load_model(trained)[1]["crop"]
+    assert not uncalibrated(twin)
+    assert (out / "metrics.csv").read_text().count("\n") == 3
+    before = path.read_bytes()
+    assert fine_tune(trained, out, OPTIONS) == path
+    assert path.read_bytes() == before and "tuned already" in capsys.readouterr().out
+    with pytest.raises(InputError, match="must be a new folder or this config's run"):
+        fine_tune(trained, out, replace(OPTIONS, learning_rate=1e-3))
+
+
+def test_a_killed_run_goes_on_to_the_same_twin(trained, tmp_path, monkeypatch):
+    whole, _ = load_model(fine_tune(trained, tmp_path / "a" / "twin", OPTIONS))
+
+    class Killed(Exception):
+        pass
+
+    epochs = []
+
+    def killed_after_an_epoch(self, epoch, logs=None):
+        original(self, epoch, logs)
+        epochs.append(epoch)
+        raise Killed
+
+    original = convert.finetune.fit_network.__globals__["Monitor"].on_epoch_end
+    with monkeypatch.context() as patch:
+        patch.setattr(convert.finetune.fit_network.__globals__["Monitor"], "on_epoch_end", killed_after_an_epoch)
+        with pytest.raises(Killed):
+            fine_tune(trained, tmp_path / "b" / "twin", OPTIONS)
+    assert epochs == [0] and not (tmp_path / "b" / "twin" / "qat.keras").exists()
+    resumed, _ = load_model(fine_tune(trained, tmp_path / "b" / "twin", OPTIONS))
+    for a, b in zip(whole.weights, resumed.weights, strict=True):
+        # The same arithmetic in the same order: what differs is the order of float sums in threads.
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b), atol=1e-5, err_msg=a.path
+        )
+
+
+def test_a_model_that_cannot_be_tuned_is_refused(trained, tmp_path):
+    model, info = load_model(trained)
+    config = config_from_dict(info["network"], info["config"])
+    save_model(model, tmp_path / "bare.keras", model_info(config))
+    with pytest.raises(InputError, match="must carry its training config"):
+        fine_tune(tmp_path / "bare.keras", tmp_path / "out", OPTIONS)
+    save_model(model, tmp_path / "twin.keras", model_info(config, "qat"))
+    with pytest.raises(InputError, match="must be a float model"):
+        fine_tune(tmp_path / "twin.keras", tmp_path / "out", OPTIONS)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_float_runs_config_is_kept_but_for_what_tuning_changes(trained):
+    info = load_model(trained)[1]
+    run = tuning_config(info, OPTIONS, None, "here")
+    assert run.sources == tiny.config().sources and run.augment == tiny.config().augment
+    assert (run.steps, run.learning_rate, run.schedule, run.precision) == (6, 2e-4, "cosine", "float32")
