@@ -1,4 +1,7 @@
-"""The models that come with the package: `NAME.tflite` in this folder, each with its card inside."""
+"""The models that come with the package: `NAME_VARIANT.tflite` in this folder, each with its card inside.
+
+``acdc_s`` alone means its `DEFAULT_VARIANT`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from pathlib import Path
 from edgeface.errors import InputError
 
 FOLDER = Path(__file__).parent
+DEFAULT_VARIANT = "int8_qat"
 
 
 def available() -> tuple[str, ...]:
@@ -15,8 +19,10 @@ def available() -> tuple[str, ...]:
 
 
 def path(name: str) -> Path:
-    """The packaged model of that name; InputError lists what there is."""
+    """The packaged model of that name, with or without its variant; InputError lists what there is."""
     names = available()
+    if f"{name}_{DEFAULT_VARIANT}" in names:
+        name = f"{name}_{DEFAULT_VARIANT}"
     if name not in names:
         known = f"one of {', '.join(names)}" if names else "a path to a .tflite file (this version packages no models)"
         raise InputError(f"model must be {known}. Received: {name!r}")
