@@ -184,10 +184,12 @@ def _must_run_on_tensorflow() -> None:
 
 
 def _must_be_deployable(model: keras.Model) -> None:
-    if len(model.inputs) != 1 or model.inputs[0].name != "image" or not isinstance(model.output, dict):
+    inputs = [tensor.name for tensor in model.inputs]
+    output = getattr(model, "output", None)
+    if inputs != ["image"] or not isinstance(output, dict):
         raise InputError(
             "model must take one input named image and return a dict of outputs (edgeface.models.deploy). "
-            f"Received: inputs {[t.name for t in model.inputs]}, {type(model.output).__name__}"
+            f"Received: inputs {inputs}, outputs {type(output).__name__}"
         )
 
 

@@ -100,9 +100,10 @@ class BinnedAngles:
         """
         angle_deg = np.asarray(angle_deg, np.float32)
         position = np.clip((angle_deg - self.low_deg) / self.step_deg - 0.5, 0, self.bins - 1)
-        return np.maximum(1 - np.abs(position[..., None] - np.arange(self.bins)), 0).astype(np.float32) + 0 * angle_deg[
-            ..., None
-        ]
+        return (
+            np.maximum(1 - np.abs(position[..., None] - np.arange(self.bins)), 0).astype(np.float32)
+            + 0 * angle_deg[..., None]
+        )
 
     def decode(self, logits: np.ndarray) -> np.ndarray:
         """(..., N) logits -> (...) degrees."""

@@ -34,9 +34,7 @@ def nme(
     pred_px, true_px = np.asarray(pred_px, np.float64), np.asarray(true_px, np.float64)
     normalizer_px = np.asarray(normalizer_px, np.float64)
     if true_px.ndim != 3 or true_px.shape[-1] != 2 or pred_px.shape != true_px.shape:
-        raise ValueError(
-            f"predictions and truth must both be (N, K, 2). Received: {pred_px.shape} and {true_px.shape}"
-        )
+        raise ValueError(f"predictions and truth must both be (N, K, 2). Received: {pred_px.shape} and {true_px.shape}")
     positive = np.isfinite(normalizer_px) & (normalizer_px > 0)
     if normalizer_px.shape != true_px.shape[:1] or not positive.all():
         raise ValueError(f"normalizer must be {true_px.shape[:1]}, finite and > 0. Received: {normalizer_px}")

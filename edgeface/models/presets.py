@@ -1,4 +1,4 @@
-"""The named sizes of both networks. ``edgeface.models.summary`` prints parameters, MACs and the price of each stage."""
+"""The named sizes of both networks; ``python -m edgeface.models`` prints parameters, MACs and each stage's price."""
 
 from __future__ import annotations
 

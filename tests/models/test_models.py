@@ -270,3 +270,11 @@ def test_jax_and_tensorflow_agree(name, tmp_path: Path):
     for key, value in here.items():
         scale = 90.0 if key.endswith("_pose") else max(1.0, float(np.abs(value).max()))
         assert np.abs(value - there[key]).max() / scale < 1e-4, key
+
+
+def test_presets_print_their_price():
+    run = [sys.executable, "-m", "edgeface.models"]
+    shown = subprocess.run([*run, "acdc_n"], check=True, capture_output=True, text=True).stdout
+    assert shown.startswith("acdc_n\n") and f"{count_parameters(build('acdc_n')):,}" in shown
+    refused = subprocess.run([*run, "acdc_xl"], capture_output=True, text=True)
+    assert refused.returncode == 1 and "preset must be one of acdc_paper" in refused.stderr
