@@ -146,21 +146,26 @@ def figure(value: float | None, digits: int, sign: bool = False) -> str:
 
 
 def pareto(report: dict[str, Any], axis: str) -> str | None:
-    """NME against bytes or milliseconds as SVG, a line a network; None where nothing was scored."""
+    """NME against bytes or milliseconds as SVG: colour = network, marker = variant; None where nothing was scored.
+
+    The line joins the files that no other beats in both.
+    """
     scored = [row for row in report["rows"] if row["nme"] is not None]
     if not scored:
         return None
-    labels = {"bytes": ("KB", 1e-3), "p50_ms": ("ms, one face", 1.0)}
-    figure, axes = _axes()
-    for preset in dict.fromkeys(row["preset"] for row in scored):
-        rows = sorted((row for row in scored if row["preset"] == preset), key=lambda row: row[axis])
-        xs = [row[axis] * labels[axis][1] for row in rows]
-        axes.plot(xs, [row["nme"] for row in rows], "o", label=_plain_text(preset))
-        for x, row in zip(xs, rows, strict=True):
-            text = _plain_text(row["variant"])
-            axes.annotate(text, (x, row["nme"]), xytext=(4, 4), textcoords="offset points", fontsize=7)
-    axes.set(xlabel=labels[axis][0], ylabel="NME, %", xscale="log")
-    axes.legend()
+    label, factor = {"bytes": ("KB", 1e-3), "p50_ms": ("ms, one face", 1.0)}[axis]
+    figure, axes = _axes(height=4)
+    best = [a for a in scored if not any(b[axis] < a[axis] and b["nme"] < a["nme"] for b in scored)]
+    best.sort(key=lambda row: (row[axis], row["nme"]))
+    axes.plot([row[axis] * factor for row in best], [row["nme"] for row in best], "--", color="0.6", zorder=1)
+    presets = list(dict.fromkeys(row["preset"] for row in scored))
+    variants = list(dict.fromkeys(row["variant"] for row in scored))
+    for row in scored:
+        marker, color = "osDv^P*X"[variants.index(row["variant"]) % 8], f"C{presets.index(row['preset']) % 10}"
+        text = _plain_text(f"{row['preset']} {row['variant']}")
+        axes.plot(row[axis] * factor, row["nme"], marker, color=color, alpha=0.8, label=text)
+    axes.set(xlabel=label, ylabel="NME, %", xlim=(0, None))
+    figure.legend(loc="outside lower center", ncols=2, fontsize=7)
     return _svg(figure)
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import keras
 
 SIGNATURE = "serving_default"
+KERNELS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED")
+"""Operators with weights."""
 
 
 @contextlib.contextmanager
@@ -101,7 +103,8 @@ def _post_training(converter, model: keras.Model, variant: Variant, crops: np.nd
     nodes = [
         graph.name(op)
         for op in graph.ops
-        if _layers_of(graph.name(op)) & islands or (not variant.head_on_host and set(op.outputs) & set(graph.outputs))
+        if _is_of(graph.name(op), op.type, islands)
+        or (not variant.head_on_host and set(op.outputs) & set(graph.outputs))
     ]
     data = mlir_quantize(calibrated, denylisted_nodes=nodes, disable_per_channel_for_dense_layers=True)
     return bytes(modify_model_io_type(data, tf.uint8, tf.int8 if variant.head_on_host else tf.float32))
@@ -110,8 +113,8 @@ def _post_training(converter, model: keras.Model, variant: Variant, crops: np.nd
 def _export(model: keras.Model, folder: str) -> None:
     """A SavedModel with a fixed batch of 1 and constants for variables, so that batch norm folds.
 
-    Keras's `ExportArchive` gives the same file in four times the time: it traces the model anew for each of its steps, and
-    the variables are frozen again by every conversion.
+    Keras's `ExportArchive` gives the same file in four times the time: it traces the model anew for each of its steps,
+    and the variables are frozen again by every conversion.
     """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -143,10 +146,17 @@ def _with_full_range(crops: np.ndarray) -> Iterator[np.ndarray]:
         yield crop
 
 
-def _layers_of(tensor_name: str) -> set[str]:
-    """The Keras layers in a tensor's name: ``model_1/s1_mask_1/Max;model_1/…`` -> {"model", "s1_mask", …}."""
-    scopes = {scope for part in tensor_name.split(";") for scope in part.split("/")[:-1]}
-    return scopes | {re.sub(r"_\d+$", "", scope) for scope in scopes}
+def _is_of(tensor_name: str, operator: str, layers: set[str]) -> bool:
+    """Whether an operator comes from one of these Keras layers, by the name of the tensor that it makes.
+
+    ``model_1/s1_mask_1/Max;model_1/…``: a fused operator has a part for each that went into it. One part is enough, but
+    not for an operator with weights: the converter moves a layer's constant addends into the next one's bias.
+    """
+    found = []
+    for part in tensor_name.split(";"):
+        scopes = set(part.split("/")[:-1])
+        found.append(bool((scopes | {re.sub(r"_\d+$", "", scope) for scope in scopes}) & layers))
+    return all(found) if operator in KERNELS else any(found)
 
 
 def _renamed(data: bytes) -> bytes:

@@ -25,8 +25,10 @@ def tensor(name, shape, dtype="int8", constant=False, dynamic=False, scale=None,
 
 
 def int8_graph(*extra: tuple[str, str, tuple[int, ...], str]) -> Graph:
-    """image -> QUANTIZE -> conv -> DEQUANTIZE -> exp -> landmarks; then ``extra``: (type, name, shape, dtype) operators,
-    each reading the tensor that the one before it made (the first one: the DEQUANTIZE's)."""
+    """image -> QUANTIZE -> conv -> DEQUANTIZE -> exp -> landmarks; then ``extra``: (type, name, shape, dtype) each.
+
+    Each of those reads the tensor that the one before it made, the first one the DEQUANTIZE's.
+    """
     tensors = [
         tensor("image", (1, 32, 32, 1), "uint8", scale=1.0, zero_point=0),
         tensor("q", (1, 32, 32, 1)),

@@ -47,6 +47,7 @@ def test_bounds_are_the_design_s():
         ({"nme_delta": -0.5}, ()),  # better is no failure
         ({"nme_delta": 0.051}, ("NME worse by 0.051 points, allowed 0.05",)),
         ({"pose_delta": POSE | {"mean": 0.2}}, ("pose MAE worse by 0.200 degrees, allowed 0.1",)),
+        ({"landmark_shift": 1.0}, ()),  # int8 is judged by its scores
         ({"jitter_change": 0.06}, ("jitter worse by 6.000 % of float's, allowed 5",)),
     ],
 )
@@ -92,7 +93,8 @@ def test_a_spoilt_file_fails(tiny_files, tmp_path):
     spoilt.write_bytes(data)
     attach_card(spoilt, read_card(tiny_files.files["float32"].path))
     _, row = parity(tiny_files.model, [spoilt], faces(), PROTOCOLS["synthetic"], jitter_faces=2, shakes=3)
-    assert not row.passed and row.landmark_shift > 0.1
+    # Untrained landmarks may score better after any change, so it is the distance that must give the file away.
+    assert any(failure.startswith("landmarks") for failure in row.failures) and row.landmark_shift > 1
 
 
 def _kernel(tiny_files) -> np.ndarray:
@@ -140,8 +142,11 @@ def test_command_writes_what_the_report_reads(tiny_files, tmp_path, monkeypatch,
 
 @pytest.mark.parametrize(
     ("args", "message"),
-    [(["{model}", "{empty}"], "must be a folder with .tflite files"), (["{model}", "{folder}", "--set", "wider"], "must be one of")],
-)  # fmt: skip
+    [
+        (["{model}", "{empty}"], "must be a folder with .tflite files"),
+        (["{model}", "{folder}", "--set", "wider"], "must be one of"),
+    ],
+)
 def test_bad_input(tiny_files, tmp_path, capsys, args, message):
     names = {"model": tiny_files.model, "folder": tiny_files.folder, "empty": tmp_path}
     assert main(["parity", *[a.format(**names) for a in args]]) == 2

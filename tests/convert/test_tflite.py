@@ -18,8 +18,8 @@ from edgeface.models.io import model_info, save_model
 from edgeface.runtime.interpreter import TFLiteModel
 from tests.convert import tiny
 
-# Mean distance in crop widths. The faces' landmarks differ by 0.016 (std); an int8 file whose head is int8 too is off by
-# 0.0053 here, one with a float head by 0.0018: half a step of the maps moves a point by about that much.
+# Mean distance in crop widths. The faces' landmarks differ by 0.016 (std). An int8 file whose head is int8 too is off
+# by 0.0053 here, one with a float head by 0.0018.
 LANDMARKS = {"float32": 1e-6, "float16": 3e-4, "dynamic": 6e-4}
 POSE = {"float32": 1e-4, "float16": 0.02, "dynamic": 0.2}
 
