@@ -50,7 +50,7 @@ BOUNDS: dict[str, Bound] = {
     "int8_qat": _INT8,
     "int8_logits": _INT8,
 }
-"""DESIGN section 5 gives float16 and int8_qat. A looser bound is never the fix."""
+"""A file that misses its bound is mended, not its bound: a looser one is never the fix."""
 MIN_BIN_FACES = 50
 """Yaw bins with fewer faces are reported and not judged: there one face moves the mean by more than the bound."""
 
