@@ -9,7 +9,7 @@ import pytest
 from convert.__main__ import main
 from convert.convert_all import Job, convert_all
 from convert.graph import read_graph
-from convert.tflite import _layers_of, _renamed, to_tflite
+from convert.tflite import _is_of, _renamed, to_tflite
 from convert.variants import VARIANTS
 from edgeface.card import read_card, split_card
 from edgeface.errors import InputError
@@ -121,10 +121,14 @@ def test_fewer_stages_and_outputs(tiny_files, tmp_path):
     assert converted.card.macs < tiny_files.files["float32"].card.macs
 
 
-def test_layers_in_tensor_names():
-    assert {"s1_mask", "s1_mask_1"} <= _layers_of("functional_1/s1_mask_1/Max")
-    assert "gtn_pw" in _layers_of("m/gtn_pw_3/Relu;m/gtn_pw_3/convolution")
-    assert "s1_mask" not in _layers_of("s1_mask")
+def test_which_layer_an_operator_is_of():
+    islands = {"s1_mask", "gtn_pose"}
+    assert _is_of("functional_1/s1_mask_1/Max", "REDUCE_MAX", islands)
+    assert _is_of("m/gtn_pose_3/MatMul;m/gtn_pose_3/add", "FULLY_CONNECTED", islands)
+    assert not _is_of("s1_mask", "REDUCE_MAX", islands), "the last part names the operation, not the layer"
+    # The pose's addend has moved into the next layer's bias: that layer is the trunk's all the same.
+    fused = "m/gtn_pose_1/add;m/s1_excite_1/MatMul;m/s1_excite_1/BiasAdd"
+    assert not _is_of(fused, "FULLY_CONNECTED", islands) and _is_of(fused, "ADD", islands)
 
 
 def test_what_cannot_be_converted(tiny_files, monkeypatch):
