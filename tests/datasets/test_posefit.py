@@ -71,5 +71,5 @@ def test_labels_of_real_faces(faces_root):
     truth = np.stack([s.pose_deg for s in samples])
     fitted, _ = fit_pose(reference_shape(), np.stack([s.landmarks_px["ibug68_3d"] for s in samples]))
     error = np.abs(fitted - truth).mean(0)
-    # A shape of the faces' own has a floor of 0.7, 1.5 and 0.4 degrees; ours is another head, whose zero of pitch differs.
+    # A shape of these faces has a floor of 0.7, 1.5 and 0.4 degrees; ours is another head, with another zero of pitch.
     assert error[0] < 2 and error[1] < 6 and error[2] < 2, error
