@@ -29,6 +29,9 @@ the networks can do: see results/ for real faces.
 def main() -> int:
     print(PLAN, flush=True)
     start = time.perf_counter()
+    from edgeface.training.backend import start_keras
+
+    start_keras()
     folders = [_network(name) for name in NETWORKS]
     _heading("report")
     from convert.report import build_report, read_entries, terminal_table, write_report
