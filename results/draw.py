@@ -26,6 +26,8 @@ def tables() -> str:
     """Accuracy by file and set, then price by file; a set or model that was not measured is left out."""
     parts = [_accuracy(*entry) for entry in SETS if _path(*entry[:2]).exists()]
     parts += [_price(path) for path in sorted(HERE.glob("*/report.json"))]
+    if (HERE / "speed.json").exists():
+        parts.append(_speed(read_json(HERE / "speed.json")))
     return "\n\n".join(parts)
 
 
@@ -82,6 +84,14 @@ def _price(path: Path) -> str:
         cells = [row["variant"], f"{row['bytes'] / 1000:.0f}", f"{row['parameters']:,}", f"{row['macs'] / 1e6:.0f}"]
         lines.append(_line([*cells, f"{row['p50_ms']:.2f}", f"{faster:.2f}"]))
     return "\n".join(lines)
+
+
+def _speed(data: dict[str, Any]) -> str:
+    return (
+        f"Rendering: {data['rendered_faces_per_second_one_thread']:.0f} faces of {data['side_px']} px a second on one "
+        f"thread; the input pipeline with default augmentation: {data['augmented_gray_faces_per_second']:.0f} gray or "
+        f"{data['augmented_rgb_faces_per_second']:.0f} RGB faces a second on {data['machine']['cores']} cores."
+    )
 
 
 def _line(cells: list[str]) -> str:
