@@ -135,15 +135,15 @@ def parity_command(
     """
     from convert.parity import parity, table
     from convert.report import save_parity
-    from edgeface.datasets.load import load_set
+    from edgeface.datasets.load import evaluation_split, load_set
     from edgeface.markup import PROTOCOLS
 
     files = tflite_files(folder)
     protocol = protocol or set
     if protocol not in PROTOCOLS:
         raise InputError(f"protocol must be one of {', '.join(PROTOCOLS)}. Received: {protocol!r}")
-    split = split or ("val" if set == "aflw2000_3d" else "test")
-    samples = load_set(set, split, limit)
+    split = split or evaluation_split(set)
+    samples = load_set(set, None if split == "all" else split, limit)
     with _status() as report:
         rows = parity(model, files, samples, PROTOCOLS[protocol], jitter_faces=jitter_faces, report=report)
     print(table(rows))

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ["KERAS_BACKEND"] = "tensorflow"  # what the converter reads
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 RUNS = Path("runs/demo")

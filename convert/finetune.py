@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ from typing import Any
 import keras
 
 import convert.qat as qat
+from convert.metadata import sha256
 from edgeface.errors import InputError
+from edgeface.files import read_json, write_json
 from edgeface.models.deploy import landmark_markups
 from edgeface.models.io import config_of, load_model, model_info, save_model
 from edgeface.training.augment import AugmentConfig
@@ -20,7 +22,7 @@ from edgeface.training.pipeline import batches
 from edgeface.training.sources import load_sources
 from edgeface.training.train import CHECKPOINT, already_trained, fit_network, say_plainly
 
-MODEL = "qat.keras"
+MODEL, SOURCE = "qat.keras", "source.json"
 
 
 @dataclass(frozen=True)
@@ -57,18 +59,31 @@ def fine_tune(
     if info.get("kind") != "float":
         raise InputError(f"{model} must be a float model. Received: a {info.get('kind')!r} one")
     run = tuning_config(info, options, config, str(model))
+    facts = {"float_sha256": sha256(model), "options": asdict(options)}
+    _check_source(out / SOURCE, facts, resume)
     if resume and already_trained(run, out, MODEL):
         say(f"{out / MODEL}: tuned already")
         return out / MODEL
+    write_json(out / SOURCE, facts)
     freeze = round(options.steps * options.freeze_after)
     twin = qat.quantize_aware(network, qat.Recipe(freeze_ranges_after_steps=freeze))
     if not (resume and (out / CHECKPOINT).exists()):  # a checkpoint brings its ranges with it
         qat.calibrate(twin, _plain_batches(network, run, options, out, say), progress=False)
     record = fit_network(twin, run, out, resume, say)
-    record["float_model"] = network.name
+    record |= facts
     save_model(twin, out / MODEL, model_info(config_of(info), "qat") | {"crop": info["crop"], "training": record})
     say(f"{out / MODEL}: {record['steps']} steps in {record['seconds'] / 60:.1f} min")
     return out / MODEL
+
+
+def _check_source(path: Path, facts: dict[str, Any], resume: bool) -> None:
+    """InputError where the folder holds the twin of another float model, or one tuned in another way."""
+    if not (resume and path.exists()):
+        return
+    found = read_json(path)
+    changed = [key for key in facts if found.get(key) != facts[key]]
+    if changed:
+        raise InputError(f"{path.parent} must be a new folder or this twin's. Received: one with other {changed}")
 
 
 def tuning_config(info: dict[str, Any], options: FineTune, config: TrainConfig | None, where: str) -> TrainConfig:

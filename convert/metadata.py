@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import platform
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,16 @@ def versions(*packages: str) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def commit() -> str | None:
+    """The commit that is checked out, with "+" where files differ from it; None outside a git checkout."""
+    try:
+        run = {"capture_output": True, "text": True, "check": True, "cwd": Path(__file__).parent}
+        head = subprocess.run(["git", "rev-parse", "HEAD"], **run).stdout.strip()
+        return head + ("+" if subprocess.run(["git", "status", "--porcelain", "-uno"], **run).stdout else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def _output(role: str, tensor: Tensor, index: int) -> OutputSpec:

@@ -13,7 +13,7 @@ from typing import Any
 
 from convert.gate import GateReport, gate
 from convert.latency import Latency, machine, measure
-from convert.metadata import versions
+from convert.metadata import commit, versions
 from convert.parity import BOUNDS, Parity
 from convert.variants import VARIANTS
 from edgeface.card import Card, read_card
@@ -44,6 +44,7 @@ def save_parity(rows: Sequence[Parity], path: Path, set_name: str, split: str, c
         "split": split,
         "command": command,
         "created": _now(),
+        "commit": commit(),
         "machine": machine(),
         "versions": versions("keras", "tensorflow", "ai-edge-litert", "numpy"),
         "rows": [row.as_dict() for row in rows],
@@ -89,6 +90,7 @@ def build_report(
                 "title": title,
                 "created": _now(),
                 "command": command,
+                "commit": commit(),
                 "machine": machine(),
                 "versions": versions("keras", "tensorflow", "ai-edge-litert", "numpy"),
                 "threads": threads,

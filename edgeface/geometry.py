@@ -102,7 +102,7 @@ def apply_affine(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, side: int) -> np.ndarray:
-    """Resample by an image -> crop affine (2, 3): area-averaged when it shrinks, bilinear otherwise."""
+    """Resample by an image -> crop affine (2, 3): area-averaged where it shrinks below half, bilinear otherwise."""
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     if scale < 0.5:
         # Bilinear sampling aliases below half size: average whole blocks first.

@@ -162,7 +162,7 @@ class Protocol:
     """NME (a fraction) above which a face counts as a failure; also AUC's upper end."""
     visible_only: bool = False
     yaw_bins_deg: tuple[float, ...] = (0.0, 30.0, 60.0, 90.0)
-    """Edges of |yaw| bins; the last bin is closed above by ``pose_limit_deg``."""
+    """Edges of |yaw| bins; the last bin also takes what lies above it."""
     pose_limit_deg: float | None = None
     """Pose is scored only where every |angle| is at most this (6DRepNet, Hopenet: 99)."""
     pose_angles: tuple[str, ...] = ("yaw", "pitch", "roll")

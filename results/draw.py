@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from convert.parity import BOUNDS, MIN_BIN_FACES
 from edgeface.errors import InputError
 from edgeface.files import read_json, write_text
 
@@ -19,7 +20,15 @@ SETS = (
     ("acdc_s", "aflw2000_3d_val", "AFLW2000-3D, 199 faces, 68 points"),
     ("ccr_s", "aflw_test", "AFLW, 21 visible points"),
 )
-SHOWN = ("float", "float16", "int8_ptq", "int8_qat", "int8_logits")
+SHOWN = ("float", "float16", "dynamic", "int8_ptq", "int8_qat", "int8_logits")
+
+
+_BOUNDS = (
+    f"Bounds on *worse than float*: {BOUNDS['int8_qat'].nme_points:g} NME points, {BOUNDS['int8_qat'].pose_deg:g}° and "
+    f"{100 * BOUNDS['int8_qat'].jitter:g} % of jitter for int8, {BOUNDS['float16'].nme_points:g} points and "
+    f"{BOUNDS['float16'].pose_deg:g}° for float16. Bold: a bound is missed, here or in a yaw bin of "
+    f"{MIN_BIN_FACES} faces and more; the JSON says which."
+)
 
 
 def tables() -> str:
@@ -28,7 +37,7 @@ def tables() -> str:
     parts += [_price(path) for path in sorted(HERE.glob("*/report.json"))]
     if (HERE / "speed.json").exists():
         parts.append(_speed(read_json(HERE / "speed.json")))
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, _BOUNDS]) if parts else ""
 
 
 def _path(model: str, name: str) -> Path:
@@ -44,7 +53,15 @@ def _accuracy(model: str, name: str, title: str) -> str:
     heads += ["FR %", "AUC %", "pose MAE (yaw / pitch / roll)", "jitter %", "worse than float: NME, pose, jitter"]
     if rows["float"]["scores"]["pose"]["n"] == 0:
         heads.remove("pose MAE (yaw / pitch / roll)")
-    lines = [f"**`{model}` on {title}** (n = {n})", "", _line(["file", *heads]), _line(["---"] * (len(heads) + 1))]
+    scores = rows["float"]["scores"]
+    crossed = scores["predicted_markup"] != scores["markup"]
+    head = f"; the {scores['predicted_markup']} head on {scores['markup']} truth" if crossed else ""
+    lines = [
+        f"**`{model}` on {title}** (n = {n}{head})",
+        "",
+        _line(["file", *heads]),
+        _line(["---"] * (len(heads) + 1)),
+    ]
     for variant in SHOWN:
         if variant in rows:
             lines.append(_line([variant, *_cells(rows[variant], bins)]))

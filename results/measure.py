@@ -1,4 +1,4 @@
-"""The figures of `results/MODEL/`: ``python -m results.measure acdc_s ccr_s`` from trained runs and real faces.
+"""The figures of `results/MODEL/`: ``python -m results.measure acdc_s ccr_s`` from `weights/` and real faces.
 
 For each model: every variant is converted into runs/MODEL, held against the float model on each set, and timed.
 Needs the folder of annotated faces (EDGEFACE_FACES).
@@ -18,27 +18,29 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from edgeface.errors import InputError
 
 HERE = Path(__file__).parent
-RUNS = Path("runs")
+RUNS, WEIGHTS = Path("runs"), HERE.parent / "weights"
+CALIBRATION_FACES = 200
 
 
 @dataclass(frozen=True)
 class Subject:
     """A trained model and what it is scored on."""
 
-    run: str
-    """Folder under runs/ with model.keras; its twin's is RUN_qat."""
+    calibration: str
+    """The set whose training split `int8_ptq` is calibrated on."""
     markup: str
     sets: tuple[tuple[str, str], ...]
 
 
 SUBJECTS = {
-    "acdc_s": Subject("acdc_s_300w", "ibug68", (("300w", "test"), ("aflw2000_3d", "val"))),
-    "ccr_s": Subject("ccr_s_aflw", "aflw21", (("aflw", "test"),)),
+    "acdc_s": Subject("300w", "ibug68", (("300w", "test"), ("aflw2000_3d", "val"))),
+    "ccr_s": Subject("aflw", "aflw21", (("aflw", "test"),)),
 }
 
 
 def measure(name: str) -> None:
     """Converts, scores and times one model."""
+    from calibration.crops import build
     from convert.convert_all import Job, convert_all
     from convert.parity import parity, table
     from convert.report import build_report, read_entries, save_parity, write_report
@@ -48,9 +50,11 @@ def measure(name: str) -> None:
     from edgeface.models.io import read_info
 
     subject = SUBJECTS[name]
-    model, twin = RUNS / subject.run / "model.keras", RUNS / f"{subject.run}_qat" / "qat.keras"
+    model, twin = WEIGHTS / f"{name}.keras", WEIGHTS / f"{name}_qat.keras"
     out = RUNS / name
-    done = convert_all(Job(model, out, qat=twin, markup=subject.markup), report=_say)
+    manifest = out / "calibration.json"
+    write_json(manifest, build(subject.calibration, CALIBRATION_FACES, "train", 0)[0].to_dict())
+    done = convert_all(Job(model, out, twin, str(manifest), subject.markup), report=_say)
     for set_name, split in subject.sets:
         faces = load_set(set_name, split)
         rows = parity(model, [c.path for c in done], faces, PROTOCOLS[set_name], jitter_faces=100, report=_say)

@@ -30,3 +30,8 @@ def load_set(
     if name not in PACKS:
         raise InputError(f"set must be one of {', '.join(SETS)}. Received: {name!r}")
     return read_pack(name, split, root)[:limit]
+
+
+def evaluation_split(name: str) -> str:
+    """The split that scores are taken on: test, val where a set has only that, all of a set without either."""
+    return {"aflw2000_3d": "val", "mtfl": "all", "youtube_faces": "train_b", "facesynthetics": "all"}.get(name, "test")

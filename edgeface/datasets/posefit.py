@@ -103,7 +103,7 @@ MAX_RESIDUAL = 0.2
 
 
 def filled_pose(packed: PackedFaces) -> PackedFaces:
-    """The same faces; those with 68 points and no full pose get the fitted one."""
+    """The same faces; angles that are unknown on faces with 68 points are the fitted pose's. Known ones are kept."""
     name = next((m for m in ("ibug68_3d", "ibug68") if m in packed.landmarks), None)
     if name is None:
         return packed
@@ -113,5 +113,6 @@ def filled_pose(packed: PackedFaces) -> PackedFaces:
         return packed
     fitted, residual = fit_pose(reference_shape(), points[lacking])
     pose = packed.pose_deg.copy()
-    pose[lacking] = np.where((residual < MAX_RESIDUAL)[:, None], fitted, pose[lacking])
+    unknown = ~np.isfinite(pose[lacking]) & (residual < MAX_RESIDUAL)[:, None]
+    pose[lacking] = np.where(unknown, fitted, pose[lacking])
     return replace(packed, pose_deg=pose)

@@ -49,7 +49,7 @@ def run_evaluate(argv: Sequence[str]) -> int:
     )
     parser.add_argument("model", type=Path, help="a .keras or a .tflite file")
     parser.add_argument("--set", required=True, help="300w, aflw, aflw2000_3d, …, or synthetic, which needs no files")
-    parser.add_argument("--split", help="default: all of the set")
+    parser.add_argument("--split", help="default: test, or val where the set has no test; all: every split")
     parser.add_argument("--limit", type=int, help="the first so many faces")
     parser.add_argument("--markup", help="the landmarks to score (default: the protocol's)")
     parser.add_argument("--stages", type=int, help="of a .keras file: its first so many stages")
@@ -60,14 +60,15 @@ def run_evaluate(argv: Sequence[str]) -> int:
     if args.model.suffix != ".tflite":
         start_keras()
 
-    from edgeface.datasets.load import load_set
+    from edgeface.datasets.load import evaluation_split, load_set
     from edgeface.files import write_json
     from edgeface.training.evaluate import evaluate, protocol_for, save_ced
     from edgeface.training.networks import load_network, markups_of
 
     # What is cheap to get wrong is checked first: the model, then the faces, then the run.
     has = markups_of(args.model)
-    samples = load_set(args.set, args.split, args.limit)
+    split = args.split or evaluation_split(args.set)
+    samples = load_set(args.set, None if split == "all" else split, args.limit)
     protocol, markup = protocol_for(args.set, samples, has, args.markup)
     network = load_network(args.model, markup, args.stages, args.threads)
     scores = evaluate(network, samples, protocol)

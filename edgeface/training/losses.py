@@ -52,7 +52,7 @@ class CcrLoss:
     """
 
     stage_weights: tuple[float, ...] = (1.0,)
-    """Equal for all blocks, as in stacked hourglasses; the last value is repeated, so one is enough."""
+    """Equal for all blocks, as in stacked hourglasses: one value serves every block."""
     bins: float = 1.0
     """alpha_1, on the cross-entropy. Hopenet also weighs its two terms 1 : 1, in degrees."""
     landmarks: float = 1.0

@@ -175,7 +175,10 @@ def environment() -> dict[str, Any]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return {"versions": versions, "machine": {"platform": platform.platform(), "cpus": os.cpu_count()}}
+    return {
+        "versions": versions,
+        "machine": {"system": f"{platform.system()} {platform.machine()}", "cpus": os.cpu_count()},
+    }
 
 
 def _validation(network: keras.Model, config: TrainConfig, untrained: list[str]) -> Validation | None:

@@ -39,8 +39,17 @@ def test_a_twin_is_tuned_saved_and_used_again(trained, tmp_path, capsys):
     before = path.read_bytes()
     assert fine_tune(trained, out, OPTIONS) == path
     assert path.read_bytes() == before and "tuned already" in capsys.readouterr().out
-    with pytest.raises(InputError, match="must be a new folder or this config's run"):
-        fine_tune(trained, out, replace(OPTIONS, learning_rate=1e-3))
+    for other in (replace(OPTIONS, learning_rate=1e-3), replace(OPTIONS, freeze_after=0.5)):
+        with pytest.raises(
+            InputError, match="must be a new folder or this twin's. Received: one with other .'options'"
+        ):
+            fine_tune(trained, out, other)
+    retrained = tmp_path / "retrained.keras"
+    model, info = load_model(trained)
+    model.set_weights([w + 0.01 for w in model.get_weights()])
+    save_model(model, retrained, info)
+    with pytest.raises(InputError, match="float_sha256"):
+        fine_tune(retrained, out, OPTIONS)
 
 
 def test_a_killed_run_goes_on_to_the_same_twin(trained, tmp_path, monkeypatch):

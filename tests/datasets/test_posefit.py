@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from edgeface.datasets.posefit import fit_pose, reference_shape, solve_shape
+from edgeface.datasets.posefit import filled_pose, fit_pose, reference_shape, solve_shape
 from edgeface.headpose import geodesic_deg, to_matrix
 
 RNG = np.random.default_rng(0)
@@ -61,6 +63,26 @@ def test_shape_and_pose_are_inverse():
     expected = SHAPE - SHAPE.mean(0)
     expected /= np.sqrt((expected**2).sum() / len(expected))
     np.testing.assert_allclose(shape, expected, atol=1e-6)
+
+
+def test_only_unknown_angles_are_filled():
+    from edgeface.datasets.packed import pack_faces
+    from edgeface.datasets.synthetic import synthetic_samples
+
+    whole = pack_faces(synthetic_samples(6, seed=3), 96)
+    given = whole.pose_deg.copy()
+    given[0] = np.nan
+    given[1, 1:] = np.nan  # a yaw alone, as AFLW's
+    given[1, 0] = 12.5
+    filled = filled_pose(replace(whole, pose_deg=given)).pose_deg
+    assert np.isfinite(filled).all()
+    np.testing.assert_array_equal(filled[2:], whole.pose_deg[2:])
+    assert filled[1, 0] == np.float32(12.5)
+    # A mean head on another head's points: a few degrees, no sign off.
+    assert geodesic_deg(filled[0], whole.pose_deg[0]) < 15
+    shuffled = {name: points[:, ::-1] for name, points in whole.landmarks.items()}
+    hopeless = filled_pose(replace(whole, pose_deg=given, landmarks=shuffled)).pose_deg
+    assert np.isnan(hopeless[0]).all(), "points that fit no head give no pose"
 
 
 def test_labels_of_real_faces(faces_root):
