@@ -61,8 +61,8 @@ def all_command(
 def qat_command(
     model: Positional[Path],
     out: Path,
-    steps: int = 1000,
-    learning_rate: float = 2e-4,
+    steps: int = 300,
+    learning_rate: float = 5e-5,
     config: Path | None = None,
     fresh: bool = False,
 ) -> int:

@@ -29,9 +29,9 @@ MODEL, SOURCE = "qat.keras", "source.json"
 class FineTune:
     """What differs from the float run: a short, gentle continuation of it."""
 
-    steps: int = 1000
-    learning_rate: float = 2e-4
-    """A tenth of a usual float rate: the weights have only to settle on the int8 grid."""
+    steps: int = 300
+    learning_rate: float = 5e-5
+    """The weights have only to settle on the int8 grid: at 2e-4 `acdc_s` drifted by 0.2 degrees of pose MAE."""
     calibration_batches: int = 16
     """Unaugmented batches that set the first activation ranges; training then follows them slowly."""
     freeze_after: float = 0.6

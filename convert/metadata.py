@@ -82,11 +82,18 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit that is checked out, with "+" where files differ from it; None outside a git checkout."""
+    """The commit that is checked out, with "+" where code differs from it; None outside a git checkout."""
     try:
         run = {"capture_output": True, "text": True, "check": True, "cwd": Path(__file__).parent}
         head = subprocess.run(["git", "rev-parse", "HEAD"], **run).stdout.strip()
-        return head + ("+" if subprocess.run(["git", "status", "--porcelain", "-uno"], **run).stdout else "")
+        return head + (
+            "+"
+            if subprocess.run(
+                ["git", "status", "--porcelain", "-uno", "--", "..", ":!../results/*.json", ":!../results/*/*.json"],
+                **run,
+            ).stdout
+            else ""
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
 

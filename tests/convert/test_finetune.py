@@ -95,4 +95,4 @@ def test_the_float_runs_config_is_kept_but_for_what_tuning_changes(trained):
     info = load_model(trained)[1]
     run = tuning_config(info, OPTIONS, None, "here")
     assert run.sources == tiny.config().sources and run.augment == tiny.config().augment
-    assert (run.steps, run.learning_rate, run.schedule, run.precision) == (6, 2e-4, "cosine", "float32")
+    assert (run.steps, run.learning_rate, run.schedule, run.precision) == (6, 5e-5, "cosine", "float32")
