@@ -79,11 +79,16 @@ def loss_for(network, overrides: dict[str, Any] | None = None) -> Loss:
     from edgeface.training.config import from_dict
 
     overrides = dict(overrides or {})
-    if "s1_bins" not in network.output:
-        return from_dict(AcdcLoss, overrides, "loss")
+    binned = "s1_bins" in network.output
+    loss = from_dict(CcrLoss if binned else AcdcLoss, overrides, "loss")
+    markups = heads(network.output)[1]
+    unknown = sorted(set(loss.markups) - set(markups))
+    if unknown:
+        raise InputError(f"loss.markups must be among the network's, {', '.join(markups)}. Received: {unknown}")
+    if not binned:
+        return loss
     # The layer that decodes the bins knows where they lie.
     decoder = network.get_layer("s1_pose")
-    loss = from_dict(CcrLoss, overrides, "loss")
     return replace(loss, low_deg=decoder.low_deg, high_deg=decoder.high_deg)
 
 

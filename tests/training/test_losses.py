@@ -196,3 +196,5 @@ def test_heads_and_loss_for():
     assert loss_for(Network, {"maps": 2}) == CcrLoss(maps=2.0, low_deg=-120.0, high_deg=120.0)
     with pytest.raises(InputError, match="stage_weights.*Received: 'pots'"):
         loss_for(Network, {"pots": 2})
+    with pytest.raises(InputError, match="loss.markups must be among the network's, aflw21. Received: .'ibug86'"):
+        loss_for(Network, {"markups": {"ibug86": 3.0}})
