@@ -33,7 +33,8 @@ class CcrConfig:
     """Channels of the hourglass and of the maps that blocks exchange (Newell et al.: 256)."""
     hourglass_depth: int = 4
     """Halvings: 64 -> 4, the paper's "4 x 4, for example"."""
-    unit: Literal["bottleneck", "residual"] = "bottleneck"
+    unit: Literal["bottleneck", "residual", "conv"] = "bottleneck"
+    """``conv``: one 3x3 convolution, for the smallest sizes."""
     pose_widths: tuple[int, ...] = (256, 512, 1024, 2048)
     """Pose branch levels. The first keeps the map's size, the next two halve it, any further keep 1/4 of it, so that
     two stride-2 deconvolutions lead back (ResNet-50 with its last stride removed)."""
@@ -117,7 +118,8 @@ def build_ccr(config: CcrConfig) -> keras.Model:
 
 
 def _unit(x, width: int, config: CcrConfig, name: str, stride: int = 1):
-    return (bottleneck if config.unit == "bottleneck" else residual)(x, width, name=name, stride=stride)
+    block = {"bottleneck": bottleneck, "residual": residual, "conv": conv_bn}[config.unit]
+    return block(x, width, name=name, stride=stride)
 
 
 def _pose_branch(x, config: CcrConfig, prefix: str):

@@ -35,15 +35,25 @@ _CCR_EDGE = CcrConfig(
     bins=60,
 )
 
+# The smallest sizes have maps of 1/8 the side: 32 x 32 cells cost an int8 convolution as much with 16 channels as with
+# 48, so narrow trunks on large maps gain nothing by int8 (`results/presets.json`).
 PRESETS: dict[str, ModelConfig] = {
     config.name: config
     for config in (
         AcdcConfig(),
-        replace(_ACDC_EDGE, name="acdc_n", stem=(16, 16), widths=(16, 24, 48)),
+        replace(_ACDC_EDGE, name="acdc_n", stem=(16, 24, 40), widths=(40, 40)),
         _ACDC_EDGE,
         replace(_ACDC_EDGE, name="acdc_m", stages=3, stem=(16, 32), widths=(32, 64, 96)),
         CcrConfig(),
-        replace(_CCR_EDGE, name="ccr_n", stem=(16, 16), width=16, pose_widths=(16, 24, 48)),
+        replace(
+            _CCR_EDGE,
+            name="ccr_n",
+            stem=(16, 24, 48),
+            width=48,
+            hourglass_depth=1,
+            unit="conv",
+            pose_widths=(48, 40, 40),
+        ),
         _CCR_EDGE,
         replace(_CCR_EDGE, name="ccr_m", stem=(16, 48), width=48, pose_widths=(48, 64, 96)),
     )

@@ -22,8 +22,8 @@ from edgeface.models.layers import AttentionMask, BinExpectation, SpatialExpecta
 from edgeface.models.presets import ABLATIONS, PRESETS, build, preset
 from edgeface.models.summary import count_macs, count_parameters, layer_costs, summary_table
 
-TINY_ACDC = replace(PRESETS["acdc_n"], side=64, stem=(4, 8), widths=(8, 12, 16))
-TINY_CCR = replace(PRESETS["ccr_n"], side=64, stem=(4, 8), width=8, pose_widths=(8, 12, 16), hourglass_depth=2, bins=20)
+TINY_ACDC = replace(PRESETS["acdc_s"], side=64, stem=(4, 8), widths=(8, 12, 16))
+TINY_CCR = replace(PRESETS["ccr_s"], side=64, stem=(4, 8), width=8, pose_widths=(8, 12, 16), hourglass_depth=2, bins=20)
 
 
 def _outputs(model: keras.Model, seed: int = 0) -> dict[str, np.ndarray]:
