@@ -1,6 +1,6 @@
 # make help lists what there is. Needs Python 3.11 or later with pip; uses uv where it is installed.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format lock wheel clean distclean
+.PHONY: help venv demo test test-runtimes lint format lock wheel clean distclean
 
 JOBS ?= 2
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -12,7 +12,7 @@ READY := .venv/.ready
 TEST_ENV := TF_CPP_MIN_LOG_LEVEL=3 TF_NUM_INTRAOP_THREADS=1 OMP_NUM_THREADS=1
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | awk -F'\t' '{printf "  make %-10s%s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | awk -F'\t' '{printf "  make %-14s%s\n", $$1, $$2}'
 
 venv: $(READY)  ## .venv with everything that requirements/all.txt pins
 
@@ -34,6 +34,12 @@ demo: $(READY)  ## train, quantise, convert and report on rendered faces (under 
 
 test: $(READY)  ## the whole test suite, in JOBS=2 processes
 	$(TEST_ENV) $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
+
+# Downloads some 400 MB into runs/runtimes; as root it installs Debian packages that are missing, else it names them.
+RUNTIME ?= all
+FILES ?= $(wildcard edgeface/zoo/*.tflite)
+test-runtimes: $(READY)  ## golden faces in every runtime: tflite-runtime, arm64, GPU engine, browser (RUNTIME=, FILES=)
+	$(BIN)/python -m convert.runtimes $(RUNTIME) $(FILES)
 
 lint: $(READY)  ## ruff (rules and format) and the directions of imports
 	$(BIN)/ruff check .

@@ -63,6 +63,9 @@ def qat_command(
     out: Path,
     steps: int = 300,
     learning_rate: float = 5e-5,
+    distil: float = 1.0,
+    ranges: str = "ema",
+    calibration: str = "minmax",
     config: Path | None = None,
     fresh: bool = False,
 ) -> int:
@@ -73,23 +76,30 @@ def qat_command(
         out: The run's folder; the twin becomes its qat.keras.
         steps: Training steps.
         learning_rate: At the start; it falls to 0.
+        distil: Share of the loss that is the distance from the float model's own answers, not the labels: 0 to 1.
+        ranges: Of activations, in training: ema (they follow the batches), frozen or learned.
+        calibration: How the first ranges are set: minmax, percentile, mse or ema.
         config: A training config whose faces are used; the model's own by default.
         fresh: Forget what the folder holds and start again.
     """
     from convert.finetune import FineTune, fine_tune
     from edgeface.training.config import load_config
 
-    options = FineTune(steps=steps, learning_rate=learning_rate)
+    options = FineTune(steps=steps, learning_rate=learning_rate, distil=distil, ranges=ranges, calibration=calibration)
     fine_tune(model, out, options, load_config(config) if config else None, resume=not fresh)
     return 0
 
 
-def gate_command(files: Positional[tuple[Path, ...]], variant: str | None = None) -> int:
+def gate_command(
+    files: Positional[tuple[Path, ...]], variant: str | None = None, gpu: bool = False, faces: int | None = None
+) -> int:
     """Open converted files and hold them against their variant's contract: operators, dtypes, shapes, names.
 
     Args:
         files: .tflite files.
         variant: What they must be; by default what their cards say.
+        gpu: Also compile them for the GPU delegate's engine, on a software Vulkan driver.
+        faces: Also run float16 files on so many rendered faces and look for what overflows float16.
     """
     from convert.gate import gate
     from convert.variants import variant as named
@@ -98,7 +108,7 @@ def gate_command(files: Positional[tuple[Path, ...]], variant: str | None = None
         raise InputError("at least one .tflite must be given. Received: none")
     failed = 0
     for file in files:
-        report = gate(file, named(variant) if variant else None)
+        report = gate(file, named(variant) if variant else None, gpu=gpu, faces=faces)
         failed += not report.passed
         print(f"{file}: {report.variant}, {report.bytes:,} bytes, {'passed' if report.passed else 'FAILED'}")
         for name, tensor in (*report.inputs.items(), *report.outputs.items()):
@@ -106,6 +116,8 @@ def gate_command(files: Positional[tuple[Path, ...]], variant: str | None = None
             print(f"  {name:<12} {tensor.dtype} {list(tensor.shape)}{scale}")
         for op in report.operators:
             print(f"  {op.count:>4} {op.type:<24} {op.dtype}")
+        if gpu:
+            print(f"  GPU engine: {report.gpu}")
         for failure in report.failures:
             print(f"  FAILED: {failure}")
     return 1 if failed else 0
@@ -120,55 +132,73 @@ def parity_command(
     protocol: str | None = None,
     jitter_faces: int = 32,
     out: Path | None = None,
+    pictures: Path | None = None,
 ) -> int:
     """Score every .tflite of a folder against its float model on the same faces; exit 1 where one is out of bounds.
 
     Args:
         model: The float .keras model.
         folder: Holds the converted files.
-        set: 300w, aflw, mtfl, youtube_faces, facesynthetics, aflw2000_3d or synthetic.
-        split: The set's own by default: test where it has one, else val.
-        limit: At most so many faces.
-        protocol: How to score; the set's own by default.
+        set: Comma-separated, of 300w, aflw, mtfl, youtube_faces, facesynthetics, aflw2000_3d, synthetic; or real: 300w,
+            aflw2000_3d and aflw, those that are on disk.
+        split: Each set's own by default: test where it has one, else val.
+        limit: At most so many faces of each set.
+        protocol: How to score; by default the set's own that fits the landmarks.
         jitter_faces: How many faces are shaken to see how steady the landmarks are.
         out: Where the JSON goes; by default parity.json in the folder.
+        pictures: A folder for pictures of each file's worst faces.
     """
-    from convert.parity import parity, table
-    from convert.report import save_parity
-    from edgeface.datasets.load import evaluation_split, load_set
-    from edgeface.markup import PROTOCOLS
+    from convert.parity import table
+    from convert.parity_file import save_parity
+    from convert.parity_sets import chosen_sets, score_sets
 
     files = tflite_files(folder)
-    protocol = protocol or set
-    if protocol not in PROTOCOLS:
-        raise InputError(f"protocol must be one of {', '.join(PROTOCOLS)}. Received: {protocol!r}")
-    split = split or evaluation_split(set)
-    samples = load_set(set, None if split == "all" else split, limit)
+    sets = chosen_sets(set, lambda text: print(f"note: {text}", file=sys.stderr))
     with _status() as report:
-        rows = parity(model, files, samples, PROTOCOLS[protocol], jitter_faces=jitter_faces, report=report)
-    print(table(rows))
-    command = f"python -m convert parity {model} {folder} --set {set} --split {split}"
-    where = save_parity(rows, out or folder / "parity.json", set, split, command)
+        scored = score_sets(
+            model, files, sets, split=split, limit=limit, protocol=protocol, jitter_faces=jitter_faces,
+            pictures=pictures, report=report,
+        )  # fmt: skip
+    for one in scored:
+        print(f"{one.set} {one.split}: " + (f"skipped: {one.skipped}" if one.skipped else table(one.rows)))
+    command = f"python -m convert parity {model} {folder} --set {','.join(sets)}"
+    command += f" --split {split}" if split else ""
+    where = save_parity(out or folder / "parity.json", [s.plain() for s in scored], command)
     print(f"wrote {where}")
-    return 0 if all(row.passed for row in rows) else 1
+    return 0 if all(row.passed for s in scored for row in s.rows) else 1
 
 
 def report_command(
-    folders: Positional[tuple[Path, ...]], out: Path = Path("runs/report"), rounds: int = 100, threads: int = 1
+    folders: Positional[tuple[Path, ...]],
+    out: Path = Path("runs/report"),
+    rounds: int = 40,
+    threads: tuple[int, ...] = (1, 2),
+    peers: Path | None = None,
+    memory_runs: int = 3,
+    crops: int = 8,
+    faces: bool = False,
 ) -> int:
     """Write report.json, report.md and report.html on folders of converted files and their parity.
 
     Args:
         folders: Each with .tflite files and, after `parity`, a parity.json.
         out: The folder of the report.
-        rounds: Timed runs of each file.
-        threads: Of the interpreter.
+        rounds: Of timing: in each, every file runs five times in a row.
+        threads: Of the interpreter; the first one is the one that is compared.
+        peers: Others' models to draw in, results/peers.json by default; none: none.
+        memory_runs: Fresh processes a file to measure peak memory in; 0: do not.
+        crops: Rendered faces on which int8 tensors are compared with float32's; 0: do not.
+        faces: Put parity's pictures of the worst faces into the report. They show persons: mind who gets it.
     """
-    from convert.report import build_report, read_entries, terminal_table, write_report
+    from convert.report import PEERS, build_report, embed_faces, read_entries, read_peers, terminal_table, write_report
 
+    peers = peers or PEERS
+    others = None if str(peers) == "none" or (peers == PEERS and not PEERS.exists()) else read_peers(peers)
     entries = read_entries(folders)
+    if faces:
+        entries = embed_faces(entries)
     command = "python -m convert report " + " ".join(map(str, folders))
-    report = build_report(entries, rounds=rounds, threads=threads, command=command)
+    report = build_report(entries, rounds, threads, command, peers=others, memory_runs=memory_runs, crops=crops)
     print(terminal_table(report))
     for path in write_report(report, out):
         print(f"wrote {path}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 SYNTHETIC_CROPS = 128
 """Rendered faces that stand in where no calibration manifest is given."""
+OVERFLOW_CROPS = 4
+"""Faces that a float16 file is run on, every tensor kept, to see whether what it computes fits float16."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,15 @@ def convert_all(
     """
     from convert.tflite import exported
     from edgeface.models.deploy import deploy, landmark_markups, stage_count
-    from edgeface.models.io import load_model
+    from edgeface.models.io import config_of, load_model
 
     variants = list(VARIANTS.values()) if variants is None else variants
     report("loading the model")
     trained, info = load_model(job.model)
     _must_be("float", info, job.model)
+    config_of(info)
+    _must_be_a_network(trained, job.model)
+    _must_be_writable(job.out)
     markup = landmark_markups(trained)[0] if job.markup is None else job.markup
     stages = stage_count(trained) if job.stages is None else job.stages
     crops = _crops(job, trained, variants, report)
@@ -88,41 +94,56 @@ def convert_all(
             try:
                 deployed = deploy(trained, **kept)
                 if kind not in sources:
-                    source = _on_the_grid(deploy(twin, **kept)) if variant.needs_qat else deployed
+                    source = _on_the_grid(deploy(twin, **kept), variant) if variant.needs_qat else deployed
                     sources[kind] = stack.enter_context(exported(source))
             except ValueError as error:
                 raise InputError(f"{job.model}: {error}") from None
             quantisation = how if variant.needs_qat else _how(variant, job, crops)
-            data = sources[kind].to_tflite(variant, crops)
+            data = _tflite(sources[kind], variant, crops, job.model)
+            made = twin if variant.needs_qat else trained
             done.append(
-                _write(job, variant, data, deployed=deployed, trained=trained, info=info, markup=markup, stages=stages,
-                       float_sha256=sha256(job.model), quantisation=quantisation)
+                _write(job, variant, data, deployed=deployed, trained=made, info=info, markup=markup, stages=stages,
+                       faces=_faces(variant, crops, trained), float_sha256=sha256(job.model),
+                       quantisation=quantisation)
             )  # fmt: skip
     return done
 
 
-def _on_the_grid(deployed: keras.Model) -> keras.Model:
+def _tflite(source, variant: Variant, crops: np.ndarray | None, model: Path) -> bytes:
+    try:
+        return source.to_tflite(variant, crops)
+    except InputError:
+        raise
+    except Exception as error:  # the converter raises what it likes; its log is on stderr already
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise InputError(f"{model} must convert to {variant.name}. Received: {reason.strip()[:300]}") from error
+
+
+def _on_the_grid(deployed: keras.Model, variant: Variant) -> keras.Model:
     """A twin's outputs without the gate that leads from the int8 trunk to a float head: a cut-off head ends in int8."""
     import keras
 
+    from convert.qat.integer import integer_conditioning
     from convert.qat.layers import FloatGate
 
     makers = {key: tensor._keras_history.operation for key, tensor in deployed.output.items()}
     kept = {key: maker.input if isinstance(maker, FloatGate) else deployed.output[key] for key, maker in makers.items()}
-    return keras.Model(deployed.input, kept, name=deployed.name)
+    on_grid = keras.Model(deployed.input, kept, name=deployed.name)
+    return integer_conditioning(on_grid) if variant.head_on_host else on_grid
 
 
-def _write(job: Job, variant: Variant, data: bytes, *, info, **card_parts) -> Converted:
+def _write(job: Job, variant: Variant, data: bytes, *, info, faces, **card_parts) -> Converted:
     name = f"{job.name or info['config']['name']}_{variant.name}"
     path = job.out / f"{name}.tflite"
     graph = read_graph(data)
     with written_aside(path) as aside:
         aside.write_bytes(data)
         # Judged as written, before it takes its name: a file that fails never lies there to be used.
-        checked = require(gate(aside, variant, path.name))
+        checked = require(gate(aside, variant, path.name, faces=faces))
         notes = _notes(variant, checked, card_parts["quantisation"])
         card = attach_card(aside, make_card(name, variant, graph, info=info, notes=notes, **card_parts))
-    write_card(path.with_suffix(".json"), card)
+        # Ahead of the file's renaming: where the disk is full, no file lies there without its card.
+        write_card(path.with_suffix(".json"), card)
     return Converted(path, card, gate(path, variant))
 
 
@@ -191,8 +212,43 @@ def _crops(job: Job, trained, variants: list[Variant], report) -> np.ndarray | N
     return load_calibration(job.calibration, side, channels)
 
 
+def _faces(variant: Variant, crops: np.ndarray | None, trained) -> np.ndarray | None:
+    """Crops on which a float16 file's activations must fit float16; None for every other file."""
+    if variant.weights != "float16":
+        return None
+    if crops is not None:
+        return crops[:OVERFLOW_CROPS]
+    from calibration.crops import cut
+    from edgeface.datasets.load import load_set
+
+    return cut(load_set("synthetic", "train", OVERFLOW_CROPS), trained.input_shape[1], trained.input_shape[3])
+
+
 def _calibration_name(job: Job) -> str:
     return job.calibration if job.calibration == "synthetic" else Path(job.calibration).name
+
+
+def _must_be_a_network(model: keras.Model, path: Path) -> None:
+    """A training graph of this project: one image in, ``s1_<markup>`` and its like out."""
+    names = [t.name for t in getattr(model, "inputs", None) or ()]
+    outputs = getattr(model, "output", None)
+    if names == ["image"] and isinstance(outputs, dict) and any(k.startswith("s1_") for k in outputs):
+        return
+    got = sorted(outputs)[:3] if isinstance(outputs, dict) else type(outputs).__name__
+    raise InputError(
+        f"{path} must be a training graph of edgeface.models: one input named image, outputs named s1_<markup>, "
+        f"s1_<markup>_spread and so on. Received: inputs {names}, outputs {got}"
+    )
+
+
+def _must_be_writable(folder: Path) -> None:
+    """Asked ahead of minutes of conversion."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"{folder} must be a folder that can be written to. Received: {error.strerror}") from None
 
 
 def _must_be(kind: str, info: dict[str, Any], path: Path) -> None:

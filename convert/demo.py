@@ -54,7 +54,7 @@ def _network(name: str) -> Path:
     from convert.convert_all import Job, convert_all
     from convert.finetune import FineTune, fine_tune
     from convert.parity import parity, table
-    from convert.report import save_parity
+    from convert.parity_file import SetRows, save_parity
     from edgeface.datasets.load import load_set
     from edgeface.markup import PROTOCOLS
     from edgeface.training.config import load_config
@@ -81,7 +81,7 @@ def _network(name: str) -> Path:
         PROTOCOLS["synthetic"],
         report=lambda text: print(f"  {text}", flush=True),
     )
-    save_parity(rows, scores, "synthetic", "test", "make demo")
+    save_parity(scores, [SetRows.of("synthetic", "test", rows)], "make demo")
     print(table(rows))
     return files
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 import convert.qat as qat
+from convert.distil import DistillingTrainer, with_maps
 from convert.metadata import sha256
 from edgeface.errors import InputError
 from edgeface.files import read_json, write_json
@@ -38,6 +41,28 @@ class FineTune:
     """Share of the steps after which ranges stand still, so that the weights end on the grid that is exported."""
     ema: float = 0.99
     epoch_steps: int = 250
+    ranges: str = "ema"
+    """"ema", "frozen" or "learned": `qat.Recipe.ranges`."""
+    calibration: str = "minmax"
+    """"minmax", "percentile", "mse" or "ema": how the first ranges are set, `qat.calibrate`."""
+    percentile: float = 99.99
+    bias_correction: bool = False
+    """`qat.correct_bias` on the calibration batches, before training."""
+    equalise: bool = False
+    """`qat.equalise` the float network first."""
+    distil: float = 1.0
+    """Share of the loss that is the distance from the float network's own answers, 0 to 1 (`convert.distil`). All of
+    it, for what is wanted is the float network in int8: labels move the landmarks away from it at equal scores
+    (results/qat_study.json)."""
+    seed: int = 1
+    """Added to the float run's: other batches than it began with."""
+
+    def __post_init__(self):
+        if not 0 <= self.distil <= 1:
+            raise InputError(f"distil must be in [0, 1]. Received: {self.distil}")
+        if self.calibration not in qat.METHODS:
+            raise InputError(f"calibration must be one of {', '.join(qat.METHODS)}. Received: {self.calibration!r}")
+        qat.Recipe(ranges=self.ranges)  # refuses what is none
 
 
 def fine_tune(
@@ -65,15 +90,33 @@ def fine_tune(
         say(f"{out / MODEL}: tuned already")
         return out / MODEL
     write_json(out / SOURCE, facts)
-    freeze = round(options.steps * options.freeze_after)
-    twin = qat.quantize_aware(network, qat.Recipe(freeze_ranges_after_steps=freeze))
+    twin = twin_of(network, options)
     if not (resume and (out / CHECKPOINT).exists()):  # a checkpoint brings its ranges with it
-        qat.calibrate(twin, _plain_batches(network, run, options, out, say), progress=False)
-    record = fit_network(twin, run, out, resume, say)
+        prepare_twin(twin, options, calibration_batches(network, run, options, out.parent / "cache", say))
+    if options.distil:
+        trainer_type = partial(DistillingTrainer, teacher=with_maps(network), share=options.distil)
+        record = fit_network(with_maps(twin), run, out, resume, say, trainer_type)
+    else:
+        record = fit_network(twin, run, out, resume, say)
     record |= facts
     save_model(twin, out / MODEL, model_info(config_of(info), "qat") | {"crop": info["crop"], "training": record})
     say(f"{out / MODEL}: {record['steps']} steps in {record['seconds'] / 60:.1f} min")
     return out / MODEL
+
+
+def twin_of(network: keras.Model, options: FineTune) -> keras.Model:
+    """The float network's twin, its ranges not yet set."""
+    if options.equalise:
+        network, _ = qat.equalise(network)
+    freeze = round(options.steps * options.freeze_after)
+    return qat.quantize_aware(network, qat.Recipe(ranges=options.ranges, freeze_ranges_after_steps=freeze))
+
+
+def prepare_twin(twin: keras.Model, options: FineTune, images: list[np.ndarray]) -> None:
+    """Sets the first ranges, and corrects the biases where asked. images: batches (B, S, S, C)."""
+    qat.calibrate(twin, images, options.calibration, options.percentile, progress=False)
+    if options.bias_correction:
+        qat.correct_bias(twin, images[:8])
 
 
 def _check_source(path: Path, facts: dict[str, Any], resume: bool) -> None:
@@ -103,15 +146,17 @@ def tuning_config(info: dict[str, Any], options: FineTune, config: TrainConfig |
         epoch_steps=min(options.epoch_steps, options.steps),
         precision="float32",
         init="",
-        # Other batches than the float run began with.
-        seed=config.seed + 1,
+        seed=config.seed + options.seed,
     )
 
 
-def _plain_batches(network: keras.Model, run: TrainConfig, options: FineTune, out: Path, say):
+def calibration_batches(
+    network: keras.Model, run: TrainConfig, options: FineTune, cache: Path, say: Callable[[str], None] = say_plainly
+) -> list[np.ndarray]:
+    """Unaugmented faces of the run's sources: batches (B, S, S, C) float32, raw 0..255."""
     markups = landmark_markups(network)
     side, _, channels = network.input_shape[1:]
-    sources = load_sources(run, markups, out.parent / "cache", lambda text: None)
+    sources = load_sources(run, markups, cache, lambda text: None)
     plain = AugmentConfig.none(run.augment.crop_scale)
     say(f"calibrating on {options.calibration_batches} batches")
     faces = batches(sources, plain, markups, side, channels, run.batch_size, run.seed, threads=0)

@@ -1,25 +1,36 @@
 """Every converted file is opened again and held against its variant's contract; what fails, fails by name.
 
 The rules for an int8 trunk: convolutions, resizing, pooling, padding and activations are never in float; exponentials,
-divisions and roots are never in int8 (an int8 softmax moves landmarks by tens of pixels); anything else may be in float
-only in a *float island*, a connected region of float operators that holds an EXP (soft-argmax, attention mask, bin
-expectation) or a FULLY_CONNECTED with at most three results (the pose).
+divisions and roots are never in int8 (an int8 softmax moves landmarks by tens of pixels), but for the exponential that
+makes a mask of one channel, of which nothing is summed; anything else may be in float only in a *float island*, a
+connected region of float operators that holds an EXP (soft-argmax, attention mask, bin expectation) or a
+FULLY_CONNECTED with at most three results (the pose).
+
+Every failure names the operator and, by its tensor's name, the Keras layer (or layers, where the converter fused them)
+that it came from.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from convert.graph import Graph, Op, Tensor, read_graph
+import numpy as np
+
+from convert.graph import Graph, Op, Tensor, keras_layer, read_graph
+from convert.opversions import too_new
+from convert.overflow import FLOAT16_MAX, activation_overflow
+from convert.quantisation import wrong_parameters
 from convert.variants import Variant, variant
 from edgeface.card import read_card
 from edgeface.errors import InputError
 
 INPUT_NAME = "image"
 HEAD_OUTPUTS = ("landmarks", "pose", "spread")
-HOST_OUTPUTS = ("maps", "pose_logits", "pose")
+HOST_OUTPUTS = ("maps", "pose_logits", "pose_features", "pose")
+INPUT_GRIDS = {"uint8": (1.0, 0), "int8": (1.0, -128)}
+"""Scale and zero point of raw 0..255."""
 ALWAYS_INT8 = frozenset(
     (
         "CONV_2D",
@@ -86,6 +97,8 @@ class GateReport:
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
     failures: tuple[str, ...]
+    gpu: str = "not asked for"
+    """What the GPU delegate's engine says of the file, see `convert.gpu`."""
 
     @property
     def passed(self) -> bool:
@@ -96,10 +109,49 @@ class GateError(InputError):
     """A converted file that is not what its variant promises."""
 
 
-def gate(path: str | Path, expected: Variant | None = None, name: str | None = None) -> GateReport:
-    """The report on a file. expected: by default what its card says; name: what to call it, by default its own name."""
+def gate(
+    path: str | Path,
+    expected: Variant | None = None,
+    name: str | None = None,
+    *,
+    gpu: bool = False,
+    faces: int | np.ndarray | None = None,
+) -> GateReport:
+    """The report on a file.
+
+    expected: by default what its card says; name: what to call it, by default its own name. gpu: also compile it for
+    the GPU delegate's engine, where a Vulkan driver is installed (a software one will do); a float16 file must be taken
+    whole. faces: crops (N, S, S, C) uint8, or how many to render, on which a float16 file must stay within float16.
+    """
     expected = variant(read_card(path).variant) if expected is None else expected
-    return check(read_graph(path), expected, name or Path(path).name)
+    graph = read_graph(path)
+    report = check(graph, expected, name or Path(path).name)
+    if expected.weights == "float16" and report.passed and faces is not None:
+        crops = _rendered(faces, graph) if isinstance(faces, int) else faces
+        report = replace(report, failures=activation_overflow(path, crops))
+    return _with_gpu(report, path) if gpu else report
+
+
+def _rendered(count: int, graph: Graph) -> np.ndarray:
+    from calibration.crops import cut
+    from edgeface.datasets.load import load_set
+
+    _, side, _, channels = graph.tensors[graph.input_names[INPUT_NAME]].shape
+    return cut(load_set("synthetic", "test", count), side, channels)
+
+
+def _with_gpu(report: GateReport, path: str | Path) -> GateReport:
+    from convert.gpu import compile_on_gpu
+
+    result = compile_on_gpu(path)
+    if not result.available:
+        return replace(report, gpu=f"not checked: {result.reason or 'no Vulkan driver'}")
+    if result.accepted:
+        return replace(report, gpu=f"every operator taken by {result.driver}")
+    refused = f"refused by the GPU engine: {', '.join(result.refused) or result.reason}"
+    # The other variants are for CPUs and NPUs: what a GPU makes of them is told, not judged.
+    failures = (*report.failures, refused) if report.variant == "float16" else report.failures
+    return replace(report, gpu=refused, failures=failures)
 
 
 def require(report: GateReport) -> GateReport:
@@ -113,7 +165,7 @@ def require(report: GateReport) -> GateReport:
 
 def check(graph: Graph, expected: Variant, name: str = "model") -> GateReport:
     """The contract, rule by rule."""
-    rules = [_structure, _interface, {"int8": _int8_trunk}.get(expected.trunk, _float_trunk)]
+    rules = [_structure, _interface, _int8_trunk if expected.integer else _float_trunk]
     counts = Counter((op.type, graph.dtype(op)) for op in graph.ops)
     return GateReport(
         file=name,
@@ -131,14 +183,25 @@ def _structure(graph: Graph, expected: Variant) -> list[str]:
     failures = []
     if graph.subgraphs != 1 or graph.signatures != 1:
         failures.append(f"{graph.subgraphs} subgraphs and {graph.signatures} signatures, not one of each")
-    failures += [f"operator {op.type} {graph.name(op)!r}" for op in graph.ops if op.type.startswith("CUSTOM:")]
-    failures += [f"operator {op.type} {graph.name(op)!r}, refused" for op in graph.ops if op.type in REFUSED]
+    failures += [f"operator {graph.where(op)}" for op in graph.ops if op.type.startswith("CUSTOM:")]
+    failures += [f"operator {graph.where(op)}, refused" for op in graph.ops if op.type in REFUSED]
+    failures += too_new(graph, REFUSED)
     for tensor in graph.tensors:
         if tensor.dynamic:
-            failures.append(f"tensor {tensor.name!r} of dynamic shape {tensor.shape}")
+            failures.append(f"{_named(tensor)} of dynamic shape {tensor.shape}")
         elif len(tensor.shape) > 4:
-            failures.append(f"tensor {tensor.name!r} of more than 4 dimensions {tensor.shape}")
+            failures.append(f"{_named(tensor)} of more than 4 dimensions {tensor.shape}")
+        if not tensor.largest < float("inf"):
+            failures.append(f"weights {_named(tensor)[7:]} with a value that is not finite")
+        elif tensor.dtype == "float16" and tensor.largest >= FLOAT16_MAX:
+            # The converter cuts what is beyond float16 down to its largest number.
+            failures.append(f"weights {_named(tensor)[7:]} that overflow float16, which ends at {FLOAT16_MAX:g}")
     return failures
+
+
+def _named(tensor: Tensor) -> str:
+    layer = keras_layer(tensor.name)
+    return f"tensor {tensor.name!r}" + (f" (layer {layer})" if layer != tensor.name else "")
 
 
 def _interface(graph: Graph, expected: Variant) -> list[str]:
@@ -150,13 +213,19 @@ def _interface(graph: Graph, expected: Variant) -> list[str]:
         failures.append(f"input of shape {image.shape}, not (1, S, S, 1 or 3)")
     if image.dtype != expected.input_dtype:
         failures.append(f"input of {image.dtype}, not {expected.input_dtype}")
-    elif expected.input_dtype == "uint8" and (image.scale, image.zero_point) != (1.0, 0):
-        failures.append(f"input with scale {image.scale} and zero point {image.zero_point}, not 1 and 0")
+    elif (image.scale, image.zero_point) != (grid := INPUT_GRIDS.get(image.dtype, (None, None))):
+        failures.append(
+            f"input with scale {image.scale} and zero point {image.zero_point}, not {grid[0]:g} and {grid[1]}"
+        )
     allowed = HOST_OUTPUTS if expected.head_on_host else HEAD_OUTPUTS
     if not graph.output_names or set(graph.output_names) - set(allowed):
         failures.append(f"outputs {sorted(graph.output_names)}, not among {', '.join(allowed)}")
     if set(graph.output_names.values()) != set(graph.outputs) or set(graph.input_names.values()) != set(graph.inputs):
         failures.append("a signature that does not name every input and output of the graph")
+    for name, index in {**graph.input_names, **graph.output_names}.items():
+        if graph.tensors[index].name != name:
+            # Not every runtime reads signatures.
+            failures.append(f"{name} is a tensor called {graph.tensors[index].name!r}")
     for name, index in graph.output_names.items():
         tensor = graph.tensors[index]
         # A pose that no bins encode comes from a float island, on the device in every variant.
@@ -168,11 +237,11 @@ def _interface(graph: Graph, expected: Variant) -> list[str]:
 
 def _float_trunk(graph: Graph, expected: Variant) -> list[str]:
     """No int8 arithmetic; the weights are stored as the variant says."""
-    failures = [f"{op.type} {graph.name(op)!r} in int8" for op in graph.ops if graph.dtype(op) == "int8"]
+    failures = [f"{graph.where(op)} in int8" for op in graph.ops if graph.dtype(op) == "int8"]
     large = [t for t in graph.tensors if t.constant and t.elements >= MIN_QUANTIZED_WEIGHTS]
     for tensor in large:
         if tensor.dtype in ("float32", "float16", "int8") and tensor.dtype != expected.weights:
-            failures.append(f"weights {tensor.name!r} in {tensor.dtype}, not {expected.weights}")
+            failures.append(f"weights {_named(tensor)[7:]} in {tensor.dtype}, not {expected.weights}")
     if expected.weights == "float32":
         # Also the small ones: the reference has no quantised tensor at all.
         small = [t for t in graph.tensors if t.elements < MIN_QUANTIZED_WEIGHTS and t.dtype in ("float16", "int8")]
@@ -185,7 +254,7 @@ def _int8_trunk(graph: Graph, expected: Variant) -> list[str]:
     ahead_of_exp = _ancestors(graph, {i for i, op in enumerate(graph.ops) if op.type == "EXP"})
     for index, op in enumerate(graph.ops):
         if not _computes_in_float(graph, op):
-            if op.type in ALWAYS_FLOAT:
+            if op.type in ALWAYS_FLOAT and not _is_mask(graph, op):
                 wrong[index] = f"in {graph.dtype(op)}"
         elif _belongs_to_trunk(graph, op, index in ahead_of_exp):
             wrong[index] = f"of shape {graph.tensors[op.outputs[0]].shape} left in float"
@@ -193,7 +262,7 @@ def _int8_trunk(graph: Graph, expected: Variant) -> list[str]:
         island = any(graph.ops[i].type == "EXP" or _is_pose(graph, graph.ops[i]) for i in region)
         if not island and not wrong.keys() & set(region):
             wrong[region[0]] = "in float, outside every float island"
-    return [f"{graph.ops[i].type} {graph.name(graph.ops[i])!r} {why}" for i, why in wrong.items()]
+    return [f"{graph.where(graph.ops[i])} {why}" for i, why in wrong.items()] + wrong_parameters(graph)
 
 
 def _belongs_to_trunk(graph: Graph, op: Op, ahead_of_exp: bool) -> bool:
@@ -207,6 +276,11 @@ def _belongs_to_trunk(graph: Graph, op: Op, ahead_of_exp: bool) -> bool:
 
 def _is_pose(graph: Graph, op: Op) -> bool:
     return op.type == "FULLY_CONNECTED" and graph.tensors[op.outputs[0]].shape[-1] <= 3
+
+
+def _is_mask(graph: Graph, op: Op) -> bool:
+    """An exponential with one channel: an attention mask, by a look-up table. A soft-argmax has one a landmark."""
+    return op.type == "EXP" and graph.tensors[op.outputs[0]].shape[-1] == 1
 
 
 def _scales(graph: Graph, op: Op) -> bool:

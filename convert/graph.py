@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from edgeface.card import split_card
 from edgeface.errors import InputError
@@ -14,6 +17,7 @@ from edgeface.errors import InputError
 class Tensor:
     name: str
     shape: tuple[int, ...]
+    """-1 where it is only known at run time."""
     dtype: str
     """float32, float16, int8, uint8, int32, …"""
     constant: bool
@@ -23,6 +27,13 @@ class Tensor:
     scale: float | None = None
     """Of a per-tensor quantised tensor; a per-channel one has None."""
     zero_point: int | None = None
+    scales: tuple[float, ...] = ()
+    """One a tensor or one a channel; () where it is not quantised."""
+    zero_points: tuple[int, ...] = ()
+    axis: int = 0
+    """The channels' axis of a per-channel tensor."""
+    largest: float = 0.0
+    """Of a constant in float16 or float32: its largest magnitude; NaN where one is not a number."""
 
     @property
     def elements(self) -> int:
@@ -39,6 +50,7 @@ class Op:
     inputs: tuple[int, ...]
     """Tensor indices; absent optional inputs are left out."""
     outputs: tuple[int, ...]
+    version: int = 1
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,29 @@ class Graph:
 
     def name(self, op: Op) -> str:
         return self.tensors[op.outputs[0]].name
+
+    def layer(self, op: Op) -> str:
+        """The Keras layer that an op comes from, see `keras_layer`."""
+        return keras_layer(self.name(op))
+
+    def where(self, op: Op) -> str:
+        """An op for a message: its type, its name and its layer."""
+        name, layer = self.name(op), self.layer(op)
+        return f"{op.type} {name!r}" + (f" (layer {layer})" if layer != name else "")
+
+
+def keras_layer(tensor_name: str) -> str:
+    """``m_1/s1_in_relu_1/Relu;m_1/s1_in_conv_1/add`` -> ``s1_in_relu + s1_in_conv``: one operator of two fused layers.
+
+    The number behind a layer's name counts its calls. A name without a scope (an output's, say) stands for itself.
+    """
+    layers = []
+    for part in tensor_name.split(";"):
+        scopes = part.split("/")
+        # The model, the layer, and what the layer made; nested layers have more scopes between.
+        if len(scopes) >= 3:
+            layers.append(re.sub(r"_\d+$", "", scopes[1]))
+    return " + ".join(dict.fromkeys(layers)) or tensor_name
 
 
 def read_graph(source: str | Path | bytes) -> Graph:
@@ -95,14 +130,19 @@ def _graph(model, schema, size: int) -> Graph:
         builtin = op_names[max(code.builtinCode, code.deprecatedBuiltinCode)]
         return builtin if builtin != "CUSTOM" else f"CUSTOM:{_text(code.customCode)}"
 
-    types = [op_type(code) for code in model.operatorCodes]
+    types = [(op_type(code), code.version) for code in model.operatorCodes]
     main = model.subgraphs[0]
     signatures = model.signatureDefs or []
     named = [{_text(t.name): t.tensorIndex for t in (side or [])} for side in _sides(signatures)]
     return Graph(
         tensors=tuple(_tensor(t, model.buffers, dtypes) for t in main.tensors),
         ops=tuple(
-            Op(types[op.opcodeIndex], tuple(int(i) for i in op.inputs if i >= 0), tuple(int(i) for i in op.outputs))
+            Op(
+                types[op.opcodeIndex][0],
+                tuple(int(i) for i in op.inputs if i >= 0),
+                tuple(int(i) for i in op.outputs),
+                types[op.opcodeIndex][1],
+            )
             for op in main.operators
         ),
         inputs=tuple(int(i) for i in main.inputs),
@@ -124,17 +164,30 @@ def _tensor(tensor, buffers, dtypes) -> Tensor:
     signature = tensor.shapeSignature if tensor.shapeSignature is not None else ()
     quantization = tensor.quantization
     scales = quantization.scale if quantization is not None and quantization.scale is not None else ()
+    zero_points = quantization.zeroPoint if len(scales) and quantization.zeroPoint is not None else ()
     data = buffers[tensor.buffer].data
+    dtype = dtypes[tensor.type]
     single = len(scales) == 1
+    dynamic = any(n < 0 for n in (*shape, *signature))
     return Tensor(
         name=_text(tensor.name),
-        shape=shape,
-        dtype=dtypes[tensor.type],
+        shape=tuple(int(n) for n in signature) if dynamic and len(signature) else shape,
+        dtype=dtype,
         constant=data is not None and len(data) > 0,
-        dynamic=any(n < 0 for n in (*shape, *signature)),
+        dynamic=dynamic,
         scale=float(scales[0]) if single else None,
         zero_point=int(quantization.zeroPoint[0]) if single else None,
+        scales=tuple(float(v) for v in scales),
+        zero_points=tuple(int(v) for v in zero_points),
+        axis=int(quantization.quantizedDimension) if len(scales) else 0,
+        largest=_largest(data, dtype),
     )
+
+
+def _largest(data, dtype: str) -> float:
+    if data is None or dtype not in ("float16", "float32") or len(data) == 0:
+        return 0.0
+    return float(np.abs(np.frombuffer(bytes(data), dtype)).max())
 
 
 def _text(value: bytes | None) -> str:

@@ -9,6 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import edgeface
 from convert.graph import Graph, Tensor
 from convert.variants import Variant
@@ -106,10 +108,17 @@ def _output(role: str, tensor: Tensor, index: int) -> OutputSpec:
 
 def _decode(graph: Graph, trained: keras.Model, markup: str, stages: int) -> Decode:
     """From the head layers that the file was cut off before."""
+    from edgeface.models.deploy import host_pose_layer
+
     _, height, width, _ = graph.tensors[graph.output_names["maps"]].shape
     sharpness = float(trained.get_layer(f"s{stages}_{markup}").sharpness)
     if "pose_logits" in graph.output_names:
         bins = graph.tensors[graph.output_names["pose_logits"]].shape[-1]
         angles = trained.get_layer(f"s{stages}_pose")
         return Decode(height, width, sharpness, "bins", bins, float(angles.low_deg), float(angles.high_deg))
+    if "pose_features" in graph.output_names:
+        layer = host_pose_layer(trained, stages)
+        kernel, bias = (90.0 * np.asarray(weights, np.float64) for weights in (layer.kernel, layer.bias))
+        rows = tuple(tuple(round(float(v), 7) for v in row) for row in (*kernel, bias))
+        return Decode(height, width, sharpness, "features", pose_kernel=rows[:-1], pose_bias=rows[-1])
     return Decode(height, width, sharpness, "degrees" if "pose" in graph.output_names else "none")

@@ -1,22 +1,25 @@
 """Every converted file against its float model, in the task's units, on the same faces.
 
-A bound is on *worsening*: an int8 file that scores better than float passes; a float file must also give float's
-answers, since nothing in it may differ but rounding. How far its answers are from the float model's
-own (``landmark_shift``, ``pose_shift_deg``) is reported beside it, as is every difference by yaw bin.
+What is judged, and how strictly, is in `convert.bounds`. Scores are bounded from one side (a file that scores better
+than float passes) and by yaw bin; answers are held against the float model's own, since a file may score alike and
+answer otherwise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+from convert.bounds import BOUNDS, MIN_BIN_FACES, BinDelta, Check, checks, failures, mistaken_angles
+from convert.overflow import activation_overflow
+from convert.worst import save_worst
 from edgeface import metrics
-from edgeface.card import read_card
+from edgeface.card import Card, read_card
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
 from edgeface.geometry import Box, square_crop
@@ -25,34 +28,23 @@ from edgeface.markup import Protocol
 from edgeface.training.evaluate import PreparedFaces, Scores, check_markup, prepare, score
 from edgeface.training.networks import Network, load_network
 
+__all__ = [
+    "BOUNDS",
+    "MIN_BIN_FACES",
+    "BinDelta",
+    "Contest",
+    "Parity",
+    "WorstFace",
+    "contest",
+    "parity",
+    "shake",
+    "table",
+]
+
 CHUNK = 32
-
-
-@dataclass(frozen=True)
-class Bound:
-    """How much worse than float32 a file may be."""
-
-    nme_points: float
-    pose_deg: float
-    jitter: float
-    """As a fraction of float32's."""
-    shift: float | None = None
-    """How far its landmarks may be from float32's, percent of the crop's width; None: as far as the scores allow."""
-
-
-_INT8 = Bound(0.05, 0.1, 0.05)
-BOUNDS: dict[str, Bound] = {
-    # The same arithmetic in another program: whatever is left is rounding.
-    "float32": Bound(0.001, 0.002, 0.001, 0.01),
-    "float16": Bound(0.01, 0.02, 0.01, 0.1),
-    "dynamic": _INT8,
-    "int8_ptq": _INT8,
-    "int8_qat": _INT8,
-    "int8_logits": _INT8,
-}
-"""A file that misses its bound is mended, not its bound: a looser one is never the fix."""
-MIN_BIN_FACES = 50
-"""Yaw bins with fewer faces are reported and not judged: there one face moves the mean by more than the bound."""
+WORST = 3
+OVERFLOW_FACES = 16
+"""Whose activations a float16 file is checked on: its slowest kernels and every tensor are kept."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +59,15 @@ class Shaken:
 
 
 @dataclass(frozen=True)
-class BinDelta:
-    low_deg: float
-    high_deg: float
-    n: int
-    nme: float | None
-    nme_delta: float | None
-    pose_delta: float | None
-    geodesic_delta: float | None
+class WorstFace:
+    """A face that a file does worse than float, NME in percent points."""
+
+    id: str
+    nme: float
+    float_nme: float
+    nme_delta: float
+    index: int
+    """Among the faces that were scored."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +92,11 @@ class Parity:
     """Mean distance from float's landmarks, percent of the crop's width."""
     pose_shift_deg: float | None
     """Mean geodesic distance from float's pose."""
+    pose_shift: dict[str, float] | None
+    """yaw, pitch, roll: mean distance of each from float's."""
+    worst: tuple[WorstFace, ...]
+    checks: tuple[Check, ...]
+    """What was judged, each with its tolerance; () for the float model itself."""
     failures: tuple[str, ...]
 
     @property
@@ -107,22 +105,35 @@ class Parity:
 
     def as_dict(self) -> dict[str, Any]:
         scores = self.scores.as_dict(per_face=False)
-        scores.pop("ced")
-        bins = [vars(b) for b in self.by_yaw]
-        return {**vars(self), "scores": scores, "by_yaw": bins, "failures": list(self.failures), "passed": self.passed}
+        # Every fifth point, 41 in all: enough to draw.
+        scores["ced"] = {key: values[::5] for key, values in scores["ced"].items()}
+        return {
+            **vars(self),
+            "scores": scores,
+            "by_yaw": [vars(b) for b in self.by_yaw],
+            "worst": [vars(w) for w in self.worst],
+            "checks": [c.as_dict() for c in self.checks],
+            "failures": list(self.failures),
+            "passed": self.passed,
+        }
 
 
-def parity(
-    model: str | Path,
-    files: Sequence[str | Path],
-    samples: Sequence[FaceSample],
-    protocol: Protocol,
-    *,
-    jitter_faces: int = 32,
-    shakes: int = 8,
-    report: Callable[[str], None] = lambda text: None,
-) -> list[Parity]:
-    """The float model first (against itself: all zero), then every file. InputError: no file, or they do not belong."""
+@dataclass(frozen=True)
+class Contest:
+    """A float model and the converted files that are held against it, loaded once for any number of sets."""
+
+    model: Path
+    reference: Network
+    files: tuple[tuple[Path, Card, Network], ...]
+
+    @property
+    def markup(self) -> str:
+        """What the files predict; the float model is asked for the same."""
+        return self.reference.markup
+
+
+def contest(model: str | Path, files: Sequence[str | Path]) -> Contest:
+    """InputError: no file, files that differ in markup or stages, or that are not of this model."""
     if not files:
         raise InputError("at least one .tflite must be given. Received: none")
     cards = [read_card(file) for file in files]
@@ -130,23 +141,54 @@ def parity(
     markups = {card.markup for card in cards}
     if len(stages) > 1 or len(markups) > 1:
         raise InputError(f"files must have one markup and number of stages. Received: {sorted(markups)}, {stages}")
-    reference = load_network(model, markups.pop(), stages.pop())
-    check_markup(reference.markup, protocol)
-    faces = prepare(samples, protocol, reference.side, reference.channels, reference.crop_scale)
-    shaken = shake(samples, reference, jitter_faces, shakes)
-    report("scoring the float model")
-    base = _answers(reference, faces, shaken)
-    rows = [_compare(Path(model).name, "float", base, base, faces, shaken, reference)]
     for file, card in zip(files, cards, strict=True):
-        report(f"scoring {card.variant}")
+        if not {"landmarks", "maps"} & set(card.outputs):
+            raise InputError(f"{file} must give landmarks to be scored. Received: {', '.join(card.outputs)}")
+    reference = load_network(model, markups.pop(), stages.pop())
+    loaded = []
+    for file, card in zip(files, cards, strict=True):
         network = load_network(file)
         same = (network.side, network.channels, network.crop_scale, network.markup)
         expected = (reference.side, reference.channels, reference.crop_scale, reference.markup)
         if same != expected:
             raise InputError(f"{file} must take and give what {model} does, {expected}. Received: {same}")
-        rows.append(
-            _compare(Path(file).name, card.variant, _answers(network, faces, shaken), base, faces, shaken, network)
-        )
+        loaded.append((Path(file), card, network))
+    return Contest(Path(model), reference, tuple(loaded))
+
+
+def parity(
+    model: str | Path | Contest,
+    files: Sequence[str | Path],
+    samples: Sequence[FaceSample],
+    protocol: Protocol,
+    *,
+    jitter_faces: int = 32,
+    shakes: int = 8,
+    pictures: Path | None = None,
+    report: Callable[[str], None] = lambda text: None,
+) -> list[Parity]:
+    """The float model first (against itself: all zero), then every file. InputError: no file, or they do not belong.
+
+    model: the `.keras` file, or a `contest`, whose files are scored then. pictures: a folder for the worst faces.
+    """
+    against = model if isinstance(model, Contest) else contest(model, files)
+    reference = against.reference
+    check_markup(reference.markup, protocol)
+    faces = prepare(samples, protocol, reference.side, reference.channels, reference.crop_scale)
+    shaken = shake(samples, reference, jitter_faces, shakes)
+    report("scoring the float model")
+    base = _answers(reference, faces, shaken)
+    rows = [_compare(against.model.name, "float", base, base, faces, shaken, reference)]
+    for file, card, network in against.files:
+        report(f"scoring {card.variant}")
+        own = _answers(network, faces, shaken)
+        row = _compare(file.name, card.variant, own, base, faces, shaken, network)
+        if card.variant == "float16":
+            overflow = activation_overflow(file, faces.crops[:OVERFLOW_FACES])
+            row = replace(row, failures=row.failures + overflow)
+        rows.append(row)
+        if pictures is not None:
+            save_worst(pictures / f"{protocol.name}_{file.stem}", row.worst, faces, base.faces, own.faces)
     return rows
 
 
@@ -198,20 +240,29 @@ def _compare(
         BinDelta(
             a.low_deg, a.high_deg, a.n, a.nme, _less(a.nme, b.nme), _less(a.pose.mean, b.pose.mean),
             _less(a.pose.geodesic, b.pose.geodesic),
+            {angle: _less(getattr(a.pose, angle), getattr(b.pose, angle)) for angle in ANGLES},
         )
         for a, b in zip(scores.by_yaw, reference.by_yaw, strict=True)
     )  # fmt: skip
     jitter = _jitter(own.shaken, shaken)
     base_jitter = _jitter(base.shaken, shaken)
-    poses = (own.faces.get("pose"), base.faces.get("pose"))
+    pose, base_pose = own.faces.get("pose"), base.faces.get("pose")
+    if (pose is None) != (base_pose is None):
+        # A file may be converted without the pose; nothing is compared then.
+        pose = base_pose = None
     shift = np.linalg.norm(own.faces["landmarks"] - base.faces["landmarks"], axis=-1).mean()
+    off = None if pose is None else dict(zip(ANGLES, np.abs(pose - base_pose).mean(axis=0).tolist(), strict=True))
     figures = {
         "nme_delta": float(paired.mean()),
         "pose_delta": pose_delta,
         "by_yaw": by_yaw,
         "landmark_shift": 100 * float(shift),
         "jitter_change": jitter / base_jitter - 1 if base_jitter > 0 else 0.0,
+        "pose_shift": off,
     }
+    bound = BOUNDS.get(variant)
+    judged = checks(bound, **figures) if bound else ()
+    mistaken = mistaken_angles(pose, base_pose, bound.pose_shift_deg) if bound and pose is not None else None
     return Parity(
         file=file,
         variant=variant,
@@ -219,39 +270,21 @@ def _compare(
         nme_delta_sem=float(paired.std(ddof=1) / np.sqrt(len(paired))) if len(paired) > 1 else 0.0,
         geodesic_delta=_less(scores.pose.geodesic, reference.pose.geodesic),
         jitter=100 * jitter,
-        pose_shift_deg=None if poses[0] is None or poses[1] is None else float(geodesic_deg(*poses).mean()),
-        failures=judge(BOUNDS[variant], **figures) if variant in BOUNDS else (),
+        pose_shift_deg=None if pose is None else float(geodesic_deg(pose, base_pose).mean()),
+        worst=() if bound is None else _worst(scores, reference),
+        checks=judged,
+        failures=failures(judged, mistaken),
         **figures,
     )
 
 
-def judge(
-    bound: Bound,
-    nme_delta: float,
-    pose_delta: dict[str, float | None],
-    by_yaw: Sequence[BinDelta],
-    jitter_change: float,
-    landmark_shift: float = 0.0,
-) -> tuple[str, ...]:
-    """What is worse than the bound allows, in words; () where nothing is."""
-    checks = [
-        ("NME", nme_delta, bound.nme_points, "points"),
-        ("pose MAE", pose_delta["mean"], bound.pose_deg, "degrees"),
-    ]
-    for b in by_yaw:
-        if b.n >= MIN_BIN_FACES:
-            where = f"at |yaw| {b.low_deg:g} to {b.high_deg:g}"
-            checks += [(f"NME {where}", b.nme_delta, bound.nme_points, "points")]
-            checks += [(f"pose MAE {where}", b.pose_delta, bound.pose_deg, "degrees")]
-    checks.append(("jitter", 100 * jitter_change, 100 * bound.jitter, "% of float's"))
-    failures = [
-        f"{what} worse by {delta:.3f} {unit}, allowed {limit:g}"
-        for what, delta, limit, unit in checks
-        if delta is not None and delta > limit
-    ]
-    if bound.shift is not None and landmark_shift > bound.shift:
-        failures.append(f"landmarks {landmark_shift:.3f} % of the crop off float's, allowed {bound.shift:g}")
-    return tuple(failures)
+def _worst(scores: Scores, reference: Scores) -> tuple[WorstFace, ...]:
+    """The faces that lost most, the worst first."""
+    own, base = scores.nme_per_face, reference.nme_per_face
+    order = np.argsort(base - own, kind="stable")[:WORST]
+    return tuple(
+        WorstFace(scores.ids[i], float(own[i]), float(base[i]), float(own[i] - base[i]), int(i)) for i in order
+    )
 
 
 def table(rows: Sequence[Parity]) -> str:
@@ -274,7 +307,31 @@ def table(rows: Sequence[Parity]) -> str:
             f"{_figure(pose.mean, 7, 2)}{_figure(row.pose_delta['mean'], 8, 3, '+')}{_figure(pose.geodesic, 7, 2)}"
             f"{row.jitter:>8.3f}{100 * row.jitter_change:>+7.1f}%  {result}"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *_details(rows)])
+
+
+def _details(rows: Sequence[Parity]) -> list[str]:
+    """Deltas by angle and by yaw bin, the worst face, and what each file was held to."""
+    bins = rows[0].by_yaw
+    head = "".join(f"{angle:>8}" for angle in ANGLES)
+    head += "".join(f"{f'{b.low_deg:g}-{b.high_deg:g} ({b.n})':>16}" for b in bins)
+    by_yaw = f"{'NME, pose MAE by |yaw|':>{16 * len(bins)}}" if bins else ""
+    lines = [f"{'delta of':<34}{'pose MAE':>24}{by_yaw}", f"{'':<34}{head}  worst face"]
+    for row in rows:
+        if not row.worst:
+            continue
+        cells = "".join(_figure(row.pose_delta[angle], 8, 3, "+") for angle in ANGLES)
+        for b in row.by_yaw:
+            cells += f"{_figure(b.nme_delta, 8, 3, '+')}{_figure(b.pose_delta, 8, 3, '+')}"
+        lines.append(f"{row.file:<34}{cells}  {row.worst[0].nme_delta:+.2f} {row.worst[0].id}")
+    for bound in dict.fromkeys(BOUNDS[row.variant] for row in rows if row.variant in BOUNDS):
+        names = ", ".join(row.variant for row in rows if BOUNDS.get(row.variant) == bound)
+        lines.append(
+            f"{names} held to: NME {bound.nme_points:g} points (a yaw bin {bound.bin_nme_points:g}), pose MAE "
+            f"{bound.pose_deg:g} degrees, jitter {100 * bound.jitter:g} %, from float's answers {bound.shift:g} % of "
+            f"the crop and {bound.pose_shift_deg:g} degrees"
+        )
+    return lines
 
 
 def _jitter(landmarks: np.ndarray, shaken: Shaken) -> float:

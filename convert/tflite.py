@@ -1,7 +1,8 @@
 """Deployable Keras models -> `.tflite` bytes: the only place that imports tensorflow.
 
 A deployable model is functional, takes ``image`` (B, S, S, C) raw 0..255 and returns a dict of outputs
-(`edgeface.models.deploy`). The file has a fixed batch of 1; its tensors are named as the outputs are.
+(`edgeface.models.deploy`). The file has a fixed batch of 1; its tensors are named as the outputs are. `to_int8` takes
+the quantisation-aware twin of any other functional model.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from convert.gpu_rewrite import for_gpu
 from convert.graph import read_graph
 from convert.variants import Variant
 from edgeface.errors import InputError
@@ -59,13 +61,55 @@ class Exported:
                 data = _post_training(converter, self.model, variant, crops)
             else:
                 data = _direct(converter, variant)
-        return _renamed(data)
+        data = _renamed(data)
+        return for_gpu(data) if variant.integer else data
 
 
 def to_tflite(model: keras.Model, variant: Variant, crops: np.ndarray | None = None) -> bytes:
     """One variant of one model, see `Exported.to_tflite`."""
     with exported(model) as saved:
         return saved.to_tflite(variant, crops)
+
+
+def to_int8(twin: keras.Model, inputs: str = "uint8", outputs: str = "float32") -> bytes:
+    """The `.tflite` of any calibrated twin (`convert.qat`), faces or not, with a fixed batch of 1.
+
+    Input and output tensors are named as the twin's inputs and its outputs' keys (or the layers that make them).
+    inputs: "uint8" (scale 1 for a twin of raw 0..255 images), "int8" or "float32". outputs: "float32" or "int8".
+    InputError: a range that is not set, a shape that is not fixed, bits other than 8 (the converter takes 16 for an
+    activation without a word, and writes what the interpreter refuses or computes wrongly), or a twin whose `coverage`
+    is empty and whose file has a float operator all the same.
+    """
+    import tensorflow as tf
+
+    from convert.qat import coverage, uncalibrated
+    from convert.qat.graph import layers_by_name
+
+    _must_run_on_tensorflow()
+    if inputs not in ("uint8", "int8", "float32") or outputs not in ("float32", "int8"):
+        got = f"{inputs!r} and {outputs!r}"
+        raise InputError(f"inputs must be uint8, int8 or float32, and outputs float32 or int8. Received: {got}")
+    if missing := uncalibrated(twin):
+        raise InputError(f"every range of the twin must be set: calibrate it. Received: none for {', '.join(missing)}")
+    other = [layer.name for layer in layers_by_name(twin).values() if getattr(layer, "bits", 8) != 8]
+    if other:
+        raise InputError(f"every tensor of the twin must have 8 bits. Received: others for {', '.join(other[:3])}")
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        _export(twin, folder)
+        converter = _converter(folder)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.inference_input_type = getattr(tf, inputs)
+        converter.inference_output_type = getattr(tf, outputs)
+        data = _renamed(converter.convert())
+    graph = read_graph(data)
+    found = [
+        f"{op.type} ({graph.name(op)})"
+        for op in graph.ops
+        if op.type != "DEQUANTIZE" and any(graph.tensors[i].dtype == "float32" for i in op.outputs)
+    ]
+    if found and not coverage(twin):
+        raise InputError(f"every operator must be int8. Received: a file with float {', '.join(found)}")
+    return data
 
 
 def _direct(converter, variant: Variant) -> bytes:
@@ -77,7 +121,7 @@ def _direct(converter, variant: Variant) -> bytes:
         converter.target_spec.supported_types = [tf.float16]
     if variant.integer:
         # Every range comes from the twin's fake-quants, so there is no representative set.
-        converter.inference_input_type = tf.uint8
+        converter.inference_input_type = tf.as_dtype(variant.input_dtype)
         if variant.head_on_host:
             converter.inference_output_type = tf.int8
     return converter.convert()
@@ -116,17 +160,39 @@ def _export(model: keras.Model, folder: str) -> None:
     Keras's `ExportArchive` gives the same file in four times the time: it traces the model anew for each of its steps,
     and the variables are frozen again by every conversion.
     """
+    import keras
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    spec = tf.TensorSpec((1, *model.inputs[0].shape[1:]), tf.float32, name="image")
-    traced = tf.function(lambda image: model(image, training=False), input_signature=[spec], autograph=False)
+    for tensor in model.inputs:
+        if None in tensor.shape[1:]:
+            raise InputError(f"every input must have a fixed shape. Received: {tensor.name} {tuple(tensor.shape)}")
+    specs = [tf.TensorSpec((1, *t.shape[1:]), t.dtype, name=t.name) for t in model.inputs]
+    traced = tf.function(
+        lambda *tensors: _named_outputs(
+            model, model(keras.tree.pack_sequence_as(model.input, list(tensors)), training=False)
+        ),
+        input_signature=specs,
+        autograph=False,
+    )
     frozen = convert_variables_to_constants_v2(traced.get_concrete_function())
     # Freezing flattens the outputs; this puts their names back.
-    names = sorted(model.output)
+    names = sorted(_named_outputs(model, model.output))
     module = tf.Module()
-    module.run = tf.function(lambda image: dict(zip(names, frozen(image), strict=True)), input_signature=[spec])
+    module.run = tf.function(
+        lambda *tensors: dict(zip(names, frozen(*tensors), strict=True)), input_signature=specs, autograph=False
+    )
     tf.saved_model.save(module, folder, signatures={SIGNATURE: module.run})
+
+
+def _named_outputs(model: keras.Model, outputs) -> dict:
+    """A dict of outputs as it is; others by the names of the layers that make them."""
+    if isinstance(outputs, dict):
+        return outputs
+    import keras
+
+    names = [t._keras_history.operation.name for t in keras.tree.flatten(model.output)]
+    return dict(zip(names, keras.tree.flatten(outputs), strict=True))
 
 
 def _converter(folder: str):

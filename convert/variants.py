@@ -18,7 +18,7 @@ class Variant:
     """What the trunk computes in: float32 or int8. Soft-argmax and angle expectation are float32 or on the host."""
     input_dtype: str
     head_on_host: bool = False
-    """The file ends in maps and pose logits; `edgeface.codecs` decodes them."""
+    """The file ends in maps and pose logits or features, int8 as all in it; `edgeface.codecs` decodes them."""
     needs_qat: bool = False
     """Made from the quantisation-aware twin, whose fake-quants carry every range."""
     needs_calibration: bool = False
@@ -40,7 +40,7 @@ _ALL = (
         "int8_logits",
         "int8",
         "int8",
-        "uint8",
+        "int8",
         head_on_host=True,
         needs_qat=True,
         purpose="NPU, DSP; decoded on the host",

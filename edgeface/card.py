@@ -29,7 +29,7 @@ ANGLE_CONVENTION = (
     "yaw > 0 turns the face to the image's left (300W-LP, AFLW2000-3D)"
 )
 DTYPES = ("float32", "float16", "int8", "uint8")
-POSE_KINDS = ("degrees", "bins", "none")
+POSE_KINDS = ("degrees", "bins", "features", "none")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ class Decode:
     """What the host computes from an `int8_logits` file.
 
     `IntegralHeatmap(map_height, map_width)` decodes ``sharpness * maps``; where ``pose`` is "bins",
-    `BinnedAngles(bins_low_deg, bins_high_deg, bins)` decodes ``pose_logits``.
+    `BinnedAngles(bins_low_deg, bins_high_deg, bins)` decodes ``pose_logits``, where it is "features"
+    `LinearPose(pose_kernel, pose_bias)` decodes ``pose_features``.
     """
 
     map_height: int
@@ -105,6 +106,8 @@ class Decode:
     bins: int | None = None
     bins_low_deg: float | None = None
     bins_high_deg: float | None = None
+    pose_kernel: tuple[tuple[float, ...], ...] | None = None
+    pose_bias: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         _must(self.map_height > 0 and self.map_width > 0, "decode maps", "> 0", (self.map_height, self.map_width))
@@ -114,13 +117,18 @@ class Decode:
         if self.pose == "bins":
             ordered = None not in binned and self.bins > 1 and self.bins_low_deg < self.bins_high_deg
             _must(ordered, "decode bins", "a count > 1 and low < high", binned)
+        if self.pose == "features":
+            rows = None if self.pose_kernel is None or self.pose_bias is None else (*self.pose_kernel, self.pose_bias)
+            fits = rows is not None and len(rows) > 1 and all(len(row) == 3 for row in rows)
+            _must(fits, "decode.pose_kernel and pose_bias", "rows of 3 angles", rows and rows[-1])
 
 
 @dataclass(frozen=True)
 class Card:
     """A converted model.
 
-    Outputs are keyed by role: landmarks, pose, spread; in `int8_logits` files maps, and pose_logits or pose.
+    Outputs are keyed by role: landmarks, pose, spread; in `int8_logits` files maps, and one of pose_logits,
+    pose_features and pose.
     """
 
     name: str
@@ -171,6 +179,12 @@ class Card:
             logits = (1, 3, self.decode.bins)
             got = self.outputs["pose_logits"].shape
             _must(got == logits, "outputs.pose_logits.shape", str(logits), got)
+        if self.decode is not None and self.decode.pose == "features":
+            _must(
+                "pose_features" in self.outputs, "outputs", "pose_features where pose is features", list(self.outputs)
+            )
+            got, channels = self.outputs["pose_features"].shape, len(self.decode.pose_kernel)
+            _must(len(got) == 4 and got[3] == channels, "outputs.pose_features.shape", f"(1, h, w, {channels})", got)
 
     def to_dict(self) -> dict[str, Any]:
         return json.loads(json.dumps(dataclasses.asdict(self)))
@@ -304,7 +318,9 @@ def _build(kind: type, data: Any, where: str) -> Any:
     _must(not missing, where, f"given {', '.join(missing)}", f"keys {sorted(data)}")
     for name, value in data.items():
         annotation = str(fields[name].type)
-        if annotation.startswith("tuple"):
+        if annotation.startswith("tuple") and "float" in annotation:
+            data[name] = _floats(value, f"{where}.{name}") if value is not None else None
+        elif annotation.startswith("tuple"):
             item = int if "int" in annotation else str
             right = isinstance(value, list | tuple) and all(type(v) is item for v in value)
             _must(right, f"{where}.{name}", f"a list of {item.__name__}", value)
@@ -319,3 +335,12 @@ def _build(kind: type, data: Any, where: str) -> Any:
             _must(dataclasses.is_dataclass(value) or ("None" in annotation and value is None), f"{where}.{name}",
                   "a JSON object", value)  # fmt: skip
     return kind(**data)
+
+
+def _floats(value: Any, where: str) -> Any:
+    """Nested lists of numbers as tuples."""
+    if isinstance(value, list | tuple):
+        return tuple(_floats(v, where) for v in value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    _must(number, where, "lists of numbers", type(value).__name__)
+    return value

@@ -110,3 +110,25 @@ class BinnedAngles:
         if np.shape(logits)[-1] != self.bins:
             raise ValueError(f"logits must end in {self.bins} bins. Received: {np.shape(logits)}")
         return softmax(logits) @ self.centers_deg()
+
+
+@dataclass(frozen=True)
+class LinearPose:
+    """Pose as one dense layer on the mean of a feature map: what is left of it for the host of an `int8_logits` file.
+
+    kernel: C rows of 3, bias: 3, both in degrees.
+    """
+
+    kernel: tuple[tuple[float, float, float], ...]
+    bias: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if not self.kernel or any(len(row) != 3 for row in (*self.kernel, self.bias)):
+            raise ValueError(f"kernel and bias must have rows of 3 angles. Received: {self.kernel[:1]}, {self.bias}")
+
+    def decode(self, features: np.ndarray) -> np.ndarray:
+        """(..., H, W, C) features -> (..., 3) degrees."""
+        if np.shape(features)[-1] != len(self.kernel):
+            raise ValueError(f"features must have {len(self.kernel)} channels. Received: {np.shape(features)}")
+        mean = np.asarray(features, np.float32).mean(axis=(-3, -2))
+        return mean @ np.asarray(self.kernel, np.float32) + np.asarray(self.bias, np.float32)

@@ -166,6 +166,8 @@ class Protocol:
     pose_limit_deg: float | None = None
     """Pose is scored only where every |angle| is at most this (6DRepNet, Hopenet: 99)."""
     pose_angles: tuple[str, ...] = ("yaw", "pitch", "roll")
+    faces: str | None = None
+    """The set of faces that it scores; None: the one of its own name."""
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -174,7 +176,9 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol("300w", IBUG68, "inter_ocular"),
         Protocol("wflw", WFLW98, "inter_ocular"),
         Protocol("aflw", AFLW21, "box", visible_only=True),
+        Protocol("aflw_68", IBUG68, "box", visible_only=True, faces="aflw"),
         Protocol("aflw2000_3d", IBUG68_3D, "box", pose_limit_deg=99.0),
+        Protocol("aflw2000_3d_21", AFLW21, "box", visible_only=True, pose_limit_deg=99.0, faces="aflw2000_3d"),
         Protocol("mtfl", MTFL5, "box"),
         Protocol("youtube_faces", IBUG68, "inter_ocular"),
         Protocol("facesynthetics", IBUG68, "inter_ocular"),
@@ -182,6 +186,7 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol("synthetic", IBUG68, "box"),
     )
 }
+"""A set's own protocol bears its name; the others score the same faces by another of their markups."""
 
 
 def normalization(protocol: Protocol, landmarks_px: np.ndarray, box_size_px: np.ndarray) -> np.ndarray:

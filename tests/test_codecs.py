@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeface.codecs import BinnedAngles, IntegralHeatmap, softmax
+from edgeface.codecs import BinnedAngles, IntegralHeatmap, LinearPose, softmax
 
 CROP_PX = 128
 
@@ -87,6 +87,17 @@ def test_bins_by_hand():
 
 def test_softmax_survives_huge_logits():
     assert softmax(np.array([1e4, 1e4, -1e4])) == pytest.approx([0.5, 0.5, 0])
+
+
+def test_linear_pose_by_hand():
+    codec = LinearPose(((10.0, 0.0, 0.0), (0.0, -20.0, 1.0)), (1.0, 2.0, 3.0))
+    features = np.stack([np.full((2, 3), 0.5), np.arange(6).reshape(2, 3)], axis=-1)
+    assert codec.decode(features) == pytest.approx([6.0, -48.0, 5.5])
+    assert codec.decode(np.stack([features, 0 * features])) == pytest.approx(np.array([[6.0, -48.0, 5.5], [1, 2, 3]]))
+    with pytest.raises(ValueError, match="2 channels. Received: "):
+        codec.decode(features[..., :1])
+    with pytest.raises(ValueError, match="rows of 3 angles"):
+        LinearPose(((1.0, 2.0),), (0.0, 0.0, 0.0))
 
 
 def test_wrong_shapes_are_refused():

@@ -7,25 +7,36 @@
     coverage(twin)                          # every layer that is still float, and why
     tuned = to_float(twin, model)           # the tuned weights in the float structure
 
+and, where they pay: `equalise` before, `correct_bias` after `calibrate`, `sensitivity` to see which tensor hurts.
+docs/qat.md shows it on a network from end to end.
+
 The TFLite converter, given an export of the twin and `optimizations=[DEFAULT]` without a representative set, turns the
 fake-quant nodes into int8 operators. `convert/tflite.py` does that; here is Keras alone.
 """
 
+from convert.qat.bias import correct_bias
 from convert.qat.coverage import Uncovered, coverage
+from convert.qat.equalise import equalise
 from convert.qat.layers import FakeQuant, FloatGate, QuantKernel
-from convert.qat.ranges import calibrate, uncalibrated
+from convert.qat.ranges import METHODS, calibrate, uncalibrated
 from convert.qat.recipe import Recipe
+from convert.qat.sensitivity import Sensitivity, sensitivity
 from convert.qat.twin import quantize_aware, to_float
 
 __all__ = [
+    "METHODS",
     "FakeQuant",
     "FloatGate",
     "QuantKernel",
     "Recipe",
+    "Sensitivity",
     "Uncovered",
     "calibrate",
+    "correct_bias",
     "coverage",
+    "equalise",
     "quantize_aware",
+    "sensitivity",
     "to_float",
     "uncalibrated",
 ]

@@ -119,6 +119,13 @@ def _add(graph: Graph, model, slots: dict[int, Slot], counter) -> None:
             graph.calls.append(Call(layer, args, kwargs, inputs, outputs, layer._inbound_nodes.index(node)))
 
 
+def inputs_of(model: keras.Model, batch: Any) -> Any:
+    """What of a batch the model takes: the first of (inputs, targets). A list is such a pair too, unless the model has
+    several inputs: then it is they."""
+    pair = isinstance(batch, tuple) or (isinstance(batch, list) and len(model.inputs) == 1)
+    return batch[0] if pair else batch
+
+
 def layers_by_name(model) -> dict[str, keras.layers.Layer]:
     """Every layer that is called in `model`, those in nested models too. InputError where two share a name."""
     layers = {id(call.layer): call.layer for call in read_graph(model).calls}

@@ -52,6 +52,11 @@ def inherits(layer) -> bool:
     return linear or type(layer) in INHERITING or getattr(layer, "quantization", None) == "inherit"
 
 
+def declared_range(layer) -> tuple[float, float] | None:
+    """The output range (low, high) that a custom layer declares, `quantization_range`; what lies outside saturates."""
+    return getattr(layer, "quantization_range", None)
+
+
 def activation_of(layer) -> str | None:
     """Name of a layer's activation function; "linear" for none."""
     function = getattr(layer, "activation", None)
@@ -86,7 +91,9 @@ def reason_against(layer) -> str | None:
         return None if _is_zero(layer.offset) else "its offset is not 0"
     if kind is layers.Activation and activation_of(layer) in FIXED_RANGES:
         return None
-    if inherits(layer) or relu_of(layer) or kind in JOINING or kind in RANGED or kind is layers.BatchNormalization:
+    if inherits(layer) or declared_range(layer) or relu_of(layer):
+        return None
+    if kind in JOINING or kind in RANGED or kind is layers.BatchNormalization:
         return None
     if kind is layers.Activation:
         return f"activation {activation_of(layer)} has no int8 form here"

@@ -7,11 +7,16 @@ num_bits, narrow_range and axis.
 
 from __future__ import annotations
 
+import math
+
 import keras
 from keras import ops
 from keras.quantizers import fake_quant_with_min_max_vars
 
 _SMALLEST_WIDTH = 1e-4  # of an activation range: a tensor that was all zero still needs a scale
+LEARNING_GAIN = 100.0
+"""How much faster than a weight a learned range moves: a step of Adam at rate r changes the range by a factor of up to
+exp(100 r). (TQT, the same parametrisation, trains thresholds at 1e-2 beside weights at 1e-6.)"""
 _ACTIVATIONS = {None: lambda x: x, "relu": ops.relu, "relu6": ops.relu6}
 
 
@@ -21,6 +26,11 @@ class FakeQuant(keras.layers.Layer):
 
     fixed_range: (low, high) for good; None: the range is set by `calibrate` and, when `moving`, followed in training by
         range += (1 - ema_decay) * (batch range - range), until `freeze_after` such steps have passed.
+    learned: the optimiser moves the range: low * exp(100 log_low) and high * exp(100 log_high) of two trainable scalars
+        that start at 0 (logarithms, so that both keep their sign and Adam's steps are relative: TQT, Jain et al.,
+        MLSys 2020). Their gradient is that of LSQ (Esser et al., ICLR 2020; with a low end of its own: LSQ+): it knows
+        the rounding inside the range, where fake-quant's own gradient sees what is clipped alone. What is computed is
+        the same fake-quant as ever, so the file does not change.
     State: low, high, steps (observations so far), each a non-trainable scalar.
     """
 
@@ -32,6 +42,7 @@ class FakeQuant(keras.layers.Layer):
         moving: bool = True,
         ema_decay: float = 0.99,
         freeze_after: int | None = None,
+        learned: bool = False,
         **kwargs,
     ):
         super().__init__(**{**kwargs, "dtype": "float32"})
@@ -41,6 +52,7 @@ class FakeQuant(keras.layers.Layer):
         self.moving = moving
         self.ema_decay = ema_decay
         self.freeze_after = freeze_after
+        self.learned = learned and fixed_range is None
         self.observer = None  # while set (ranges.calibrate): called with each tensor, which then passes unrounded
 
     def build(self, input_shape):
@@ -48,10 +60,13 @@ class FakeQuant(keras.layers.Layer):
         self.low = self._scalar("low", low)
         self.high = self._scalar("high", high)
         self.steps = self._scalar("steps", 0.0)
+        if self.learned:
+            self.log_low = self._scalar("log_low", 0.0, trainable=True)
+            self.log_high = self._scalar("log_high", 0.0, trainable=True)
 
-    def _scalar(self, name: str, value: float):
+    def _scalar(self, name: str, value: float, trainable: bool = False):
         return self.add_weight(
-            shape=(), initializer=keras.initializers.Constant(value), trainable=False, dtype="float32", name=name
+            shape=(), initializer=keras.initializers.Constant(value), trainable=trainable, dtype="float32", name=name
         )
 
     def call(self, inputs, observe=True, training=False):
@@ -62,14 +77,32 @@ class FakeQuant(keras.layers.Layer):
                 self.observer(x)
             return x
         low, high = ops.convert_to_tensor(self.low), ops.convert_to_tensor(self.high)
-        if training and observe and self.moving and self.fixed_range is None:
+        if training and observe and (self.moving or self.learned) and self.fixed_range is None:
             low, high = self._follow(x, low, high)
-        return fake_quant_with_min_max_vars(x, low, high, num_bits=self.bits)
+        if not self.learned:
+            return fake_quant_with_min_max_vars(x, low, high, num_bits=self.bits)
+        # LSQ, section 2.2: the gradient of a range, a sum over a tensor's values, is scaled to a weight's size. (Adam
+        # does not mind the scale, but a clipped global norm does.)
+        scale = 1.0 / (math.prod(x.shape[1:]) * (2**self.bits - 1)) ** 0.5
+        low, high = low * _gain(self.log_low, scale), high * _gain(self.log_high, scale)
+        return (
+            _learnable(x, low, high, self.bits)
+            if training
+            else fake_quant_with_min_max_vars(x, low, high, num_bits=self.bits)
+        )
+
+    def range(self) -> tuple[float, float]:
+        """(low, high) as they are now."""
+        low, high = float(ops.convert_to_numpy(self.low)), float(ops.convert_to_numpy(self.high))
+        if not self.learned:
+            return low, high
+        gains = [math.exp(LEARNING_GAIN * float(ops.convert_to_numpy(v))) for v in (self.log_low, self.log_high)]
+        return low * gains[0], high * gains[1]
 
     def _follow(self, x, low, high):
         """The range after this batch; the state moves with it."""
         steps = ops.convert_to_tensor(self.steps)
-        rate = ops.where(steps == 0, 1.0, 1.0 - self.ema_decay)
+        rate = ops.where(steps == 0, 1.0, 1.0 - self.ema_decay if self.moving and not self.learned else 0.0)
         if self.freeze_after is not None:
             rate = ops.where(steps > self.freeze_after, 0.0, rate)  # the first observation is not a training step
         x = ops.stop_gradient(x)
@@ -86,6 +119,9 @@ class FakeQuant(keras.layers.Layer):
         low = min(float(low), 0.0)
         self.low.assign(low)
         self.high.assign(max(float(high), 0.0, low + _SMALLEST_WIDTH))
+        if self.learned:
+            self.log_low.assign(0.0)
+            self.log_high.assign(0.0)
         self.steps.assign(max(float(ops.convert_to_numpy(self.steps)), 1.0))
 
     def compute_output_shape(self, input_shape):
@@ -99,7 +135,32 @@ class FakeQuant(keras.layers.Layer):
             "moving": self.moving,
             "ema_decay": self.ema_decay,
             "freeze_after": self.freeze_after,
+            "learned": self.learned,
         }
+
+
+def _gain(log, gradient_scale: float):
+    """exp(100 log), whose gradient on `log` is scaled as if the gain were not there."""
+    log = ops.convert_to_tensor(log)
+    still = ops.stop_gradient(log)
+    return ops.exp(LEARNING_GAIN * still + gradient_scale * (log - still))
+
+
+def _rounded(x):
+    """round(x), straight through."""
+    return x + ops.stop_gradient(ops.round(x) - x)
+
+
+def _learnable(x, low, high, bits: int):
+    """Fake-quant's value, with LSQ's gradient on the ends of its range."""
+    rounded = fake_quant_with_min_max_vars(x, ops.stop_gradient(low), ops.stop_gradient(high), num_bits=bits)
+    largest = float(2**bits - 1)
+    step = (high - low) / largest
+    # On fake-quant's own grid, whose zero point is rounded; else the residue of the rounding would be another's.
+    zero = _rounded(-low / step)
+    level = _rounded(ops.clip(x / step + zero, 0.0, largest))
+    smooth = (level - zero) * step
+    return smooth + ops.stop_gradient(rounded - smooth)
 
 
 @keras.saving.register_keras_serializable("edgeface")
@@ -168,6 +229,8 @@ class QuantKernel(keras.layers.Layer):
         self.kernel_of = kernel_of
         self.norm_of = norm_of
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.exact = False  # while set (switches): the kernel is not rounded
+        self.observer = None  # while set (bias.correct_bias): called with each output, returns what to go on with
 
     @property
     def channels(self) -> int:
@@ -236,7 +299,7 @@ class QuantKernel(keras.layers.Layer):
 
     def call(self, inputs):
         kernel, bias = self.folded()
-        kernel = self._round(kernel)
+        kernel = kernel if self.exact else self._round(kernel)
         how = {"strides": self.strides, "padding": self.padding}
         if self.op == "dense":
             x = ops.matmul(inputs, kernel)
@@ -246,7 +309,8 @@ class QuantKernel(keras.layers.Layer):
             x = ops.conv_transpose(inputs, kernel, dilation_rate=self.dilation, **how)
         else:
             x = ops.depthwise_conv(inputs, kernel, dilation_rate=self.dilation, **how)
-        return x if bias is None else x + bias
+        x = x if bias is None else x + bias
+        return x if self.observer is None else self.observer(self, x)
 
     def get_config(self):
         return super().get_config() | {

@@ -12,11 +12,14 @@ class Recipe:
     """Choices of `quantize_aware`. The defaults are what TFLite's int8 operators need.
 
     weight_bits, activation_bits: 8 for TFLite; fewer only to study the effect (2 to 16).
-    ranges: "ema": in training, activation ranges follow the batches' min and max; "frozen": only `calibrate` sets them.
+    ranges: "ema": in training, activation ranges follow the batches' min and max; "frozen": only `calibrate` sets them;
+        "learned": `calibrate` sets where they start and the optimiser moves them (LSQ, see `FakeQuant`).
     ema_decay: share of the old range kept at each training step, in [0, 1).
     freeze_ranges_after_steps: training steps after which the ranges stand still; None: never.
     input_range: range of every network input, (0, 255) for raw images: the uint8 file then has scale 1 and zero point
         0. None: observed like any other tensor.
+    wide: names of activation ranges (a FakeQuant's, as `sensitivity` lists them) that get 16 bits: to study which
+        tensor is to blame. TFLite has no kernels that mix them with int8, so such a twin does not convert.
     keep_float: names of layers that shall stay float.
     allow_float: a layer without an int8 form stays float (see `coverage`) instead of raising InputError.
     """
@@ -27,6 +30,7 @@ class Recipe:
     ema_decay: float = 0.99
     freeze_ranges_after_steps: int | None = None
     input_range: tuple[float, float] | None = (0.0, 255.0)
+    wide: tuple[str, ...] = ()
     keep_float: tuple[str, ...] = ()
     allow_float: bool = False
 
@@ -35,8 +39,8 @@ class Recipe:
             bits = getattr(self, name)
             if bits not in range(2, 17):
                 raise InputError(f"{name} must be an integer from 2 to 16. Received: {bits}")
-        if self.ranges not in ("ema", "frozen"):
-            raise InputError(f"ranges must be 'ema' or 'frozen'. Received: {self.ranges!r}")
+        if self.ranges not in ("ema", "frozen", "learned"):
+            raise InputError(f"ranges must be 'ema', 'frozen' or 'learned'. Received: {self.ranges!r}")
         if not 0 <= self.ema_decay < 1:
             raise InputError(f"ema_decay must be in [0, 1). Received: {self.ema_decay}")
         steps = self.freeze_ranges_after_steps
@@ -46,5 +50,6 @@ class Recipe:
             low, high = self.input_range
             if not low <= 0 < high:
                 raise InputError(f"input_range must satisfy low <= 0 < high. Received: {self.input_range}")
-        if isinstance(self.keep_float, str):
-            raise InputError(f"keep_float must be a tuple of layer names. Received: {self.keep_float!r}")
+        for name in ("keep_float", "wide"):
+            if isinstance(getattr(self, name), str):
+                raise InputError(f"{name} must be a tuple of layer names. Received: {getattr(self, name)!r}")

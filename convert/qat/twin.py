@@ -17,6 +17,7 @@ from convert.qat.kinds import (
     RANGED,
     ROUNDING,
     activation_of,
+    declared_range,
     inherits,
     is_island,
     reason_against,
@@ -54,7 +55,12 @@ def quantize_aware(model: keras.Model, recipe: Recipe | None = None) -> keras.Mo
     missing = sorted(set(recipe.keep_float) - set(layers_by_name(model)))
     if missing:
         raise InputError(f"keep_float must name layers of the model. Received: {', '.join(missing)}")
-    return _Builder(graph, recipe).build(model.name)
+    builder = _Builder(graph, recipe)
+    twin = builder.build(model.name)
+    unknown = sorted(set(recipe.wide) - builder.taken)
+    if unknown:
+        raise InputError(f"wide must name activation ranges of the twin. Received: {', '.join(unknown)}")
+    return twin
 
 
 def to_float(twin: keras.Model, model: keras.Model) -> keras.Model:
@@ -144,6 +150,8 @@ class _Builder:
         if relu_of(layer):
             tensor = self._quantised(call.inputs[0]).tensor
             return self._set(call, self._fake_quant(tensor, self._name(call), activation=relu_of(layer)))
+        if declared_range(layer):
+            return self._set(call, self._fake_quant(self._run(call), self._name(call), declared_range(layer)))
         if kind in RANGED:
             return self._set(call, self._fake_quant(self._run(call), self._name(call)))
         if kind is layers.Rescaling:
@@ -293,12 +301,13 @@ class _Builder:
     def _fake_quant(self, tensor, name: str, fixed_range=None, activation: str | None = None) -> _Value:
         recipe = self.recipe
         layer = FakeQuant(
-            bits=recipe.activation_bits,
+            bits=16 if name in recipe.wide else recipe.activation_bits,
             activation=activation,
             fixed_range=fixed_range,
             moving=recipe.ranges == "ema",
             ema_decay=recipe.ema_decay,
             freeze_after=recipe.freeze_ranges_after_steps,
+            learned=recipe.ranges == "learned",
             name=name,
         )
         return _Value(layer(tensor), True, name, fixed_range, layer)

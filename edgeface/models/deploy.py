@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import keras
 
+from edgeface.models.layers import PoseFromFeatures
+
 OUTPUTS = ("landmarks", "pose", "spread")
 
 
@@ -27,8 +29,9 @@ def deploy(
     """A functional model that shares ``model``'s layers and stops after the first ``stages`` stages.
 
     Outputs (a dict): ``landmarks`` (B, K, 2) in [0, 1] of ``markup`` (default: the first), ``pose`` (B, 3) degrees,
-    ``spread`` (B, K). With ``head=False`` the landmarks' decoding stays on the host: ``maps`` (B, H, W, K), and
-    ``pose_logits`` (B, 3, N) where the pose is binned, else ``pose``. ValueError: unknown markup, output or stage.
+    ``spread`` (B, K). With ``head=False`` the decoding stays on the host: ``maps`` (B, H, W, K), and ``pose_logits``
+    (B, 3, N) where the pose is binned, ``pose_features`` (B, h, w, C) where it is one dense layer on their mean, else
+    ``pose`` (from 3D landmarks, whose maps are not kept). ValueError: unknown markup, output or stage.
     """
     known = landmark_markups(model)
     markup = known[0] if markup is None else markup
@@ -51,6 +54,24 @@ def deploy(
     else:
         kept["maps"] = model.get_layer(f"{prefix}_{markup}").input
         if "pose" in outputs:
-            binned = f"{prefix}_bins" in trained
-            kept["pose_logits" if binned else "pose"] = trained[f"{prefix}_bins" if binned else f"{prefix}_pose"]
+            kept |= _host_pose(trained, prefix)
     return keras.Model(model.input, kept, name=model.name)
+
+
+def host_pose_layer(model: keras.Model, stage: int) -> PoseFromFeatures:
+    """The dense layer that a host applies to a stage's ``pose_features``."""
+    return _made_by(_made_by(model.output[f"s{stage}_pose"])[1][0])[0]
+
+
+def _host_pose(trained: dict, prefix: str) -> dict:
+    if f"{prefix}_bins" in trained:
+        return {"pose_logits": trained[f"{prefix}_bins"]}
+    pose = trained[f"{prefix}_pose"]
+    maker, inputs = _made_by(_made_by(pose)[1][0])
+    return {"pose_features": inputs[0]} if isinstance(maker, PoseFromFeatures) else {"pose": pose}
+
+
+def _made_by(tensor) -> tuple[keras.layers.Layer, list]:
+    """The layer behind a tensor and what it read in that very call: a shared layer has several."""
+    layer, node, _ = tensor._keras_history
+    return layer, layer._inbound_nodes[node].input_tensors

@@ -42,11 +42,14 @@ def read_info(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path} must be a .keras file. Received: {'a folder' if path.is_dir() else 'no such file'}")
     try:
         with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read(MEMBER))
+            info = json.loads(archive.read(MEMBER))
     except (zipfile.BadZipFile, OSError, json.JSONDecodeError) as error:
         raise InputError(f"{path} must be a .keras file that edgeface wrote. Received: {error}") from None
     except KeyError:
         raise InputError(f"{path} must be a .keras file that edgeface wrote. Received: one without {MEMBER}") from None
+    if not isinstance(info, dict) or not {"network", "config"} <= set(info):
+        raise InputError(f"{path} must be a .keras file that edgeface wrote. Received: one whose {MEMBER} is not whole")
+    return info
 
 
 def load_model(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
@@ -55,7 +58,8 @@ def load_model(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
     try:
         return keras.saving.load_model(path, compile=False), info
     except (ValueError, TypeError, KeyError, OSError) as error:
-        message = str(error).strip().splitlines()[0]
+        # Keras wraps what went wrong in general advice, and follows it with the layer's whole config.
+        message = str(error).rsplit("Exception encountered: ", 1)[-1].strip().splitlines()[0].split(". Make sure")[0]
         raise InputError(f"{path} must load as a Keras model. Received: {message}") from error
 
 

@@ -4,7 +4,8 @@
 while most of a spatial softmax's mass lies in cells below it. The max-subtracted, reduced form used here (exp, sums,
 one division) also keeps the TFLite converter from turning the head into int8 by itself.
 
-A layer with ``quantization = "inherit"`` moves values without changing them, so its output keeps its input's range.
+A layer with ``quantization = "inherit"`` moves values without changing them, so its output keeps its input's range;
+one with a ``quantization_range`` has that range by its nature.
 """
 
 from __future__ import annotations
@@ -88,6 +89,39 @@ class AttentionMask(FloatIsland):
         # The largest value is exp(0) = 1; a flat map (low = 1) must give 0 / epsilon = 0, not NaN.
         normalised = (attention - low) / ops.maximum(1.0 - low, 1e-6)
         return ops.max(normalised, axis=-1, keepdims=True)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 1)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class BelowPeak(keras.layers.Layer):
+    """Maps (B, H, W, K) -> each less its own maximum, (B, H, W, K): 0 at the peak, the attention's logarithm but for a
+    constant."""
+
+    quantization_range = (-8.0, 0.0)
+    """Attention under exp(-8) = 0.0003 of the peak's is none: a thirteenth of an int8 step of the mask."""
+
+    def call(self, maps):
+        return maps - ops.max(maps, axis=(1, 2), keepdims=True)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class PeakMask(keras.layers.Layer):
+    """What `BelowPeak` gives (B, H, W, K) -> one mask (B, H, W, 1): max over K of exp.
+
+    `AttentionMask` without its subtraction of each map's least attention, which a trained network does not have
+    (medians of 5e-5 of the peak). The exponential is taken after the maximum, on one channel, so that all of it fits
+    int8: a look-up table of 256 entries and no sum that small values could be lost from.
+    """
+
+    quantization_range = (0.0, 1.0)
+
+    def call(self, below_peak):
+        return ops.exp(ops.max(below_peak, axis=-1, keepdims=True))
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], 1)

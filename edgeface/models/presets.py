@@ -20,6 +20,7 @@ _ACDC_EDGE = AcdcConfig(
     stream_slices=None,
     pose_from="features",
     mask_from="finest",
+    mask_form="peak",
 )
 _CCR_EDGE = CcrConfig(
     name="ccr_s",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgeface.card import Card, InputSpec, OutputSpec, read_card, split_card
-from edgeface.codecs import BinnedAngles, IntegralHeatmap
+from edgeface.codecs import BinnedAngles, IntegralHeatmap, LinearPose
 from edgeface.errors import InputError
 
 INTERPRETERS = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
@@ -107,6 +107,8 @@ class TFLiteModel:
         if "pose_logits" in outputs:
             angles = BinnedAngles(rule.bins_low_deg, rule.bins_high_deg, rule.bins)
             answer["pose"] = angles.decode(outputs["pose_logits"][0])
+        if "pose_features" in outputs:
+            answer["pose"] = LinearPose(rule.pose_kernel, rule.pose_bias).decode(outputs["pose_features"][0])
         return answer
 
     def _one_input(self) -> int:

@@ -143,19 +143,25 @@ def protocol_for(
 ) -> tuple[Protocol, str]:
     """(protocol, markup to predict) for a set and a network that ``has`` these markups.
 
-    The set's own protocol where the network has its markup (or one with the same indices), else the same protocol on
-    a markup that the faces and the network share. wanted: this markup and no other.
+    The set's own protocol where the network has its markup (or one with the same indices), else another of the set's
+    protocols that fits, else its own on a markup that the faces and the network share. wanted: this markup and no
+    other.
     """
-    if name not in PROTOCOLS:
-        raise InputError(f"set must be one of {', '.join(PROTOCOLS)}. Received: {name!r}")
-    protocol = PROTOCOLS[name]
+    own = PROTOCOLS.get(name)
+    if own is None or own.faces is not None:
+        sets = [p.name for p in PROTOCOLS.values() if p.faces is None]
+        raise InputError(f"set must be one of {', '.join(sets)}. Received: {name!r}")
     labelled = {m for s in samples for m in s.landmarks_px}
-    candidates = [wanted] if wanted else [protocol.markup.name, *has]
-    for truth in candidates:
+    candidates = [own, *(p for p in PROTOCOLS.values() if p.faces == name)]
+    candidates += [dataclasses.replace(own, markup=MARKUPS[m]) for m in has]
+    for protocol in candidates:
+        truth = protocol.markup.name
+        if wanted is not None and not any({wanted, truth} <= same for same in (*SAME_INDICES, {wanted})):
+            continue
         # The same indices count as the same markup, on either side, exact matches first.
-        family = next((sorted(same, key=lambda m: m != truth) for same in SAME_INDICES if truth in same), [truth])
-        predicted = next((m for m in family if m in has), None)
-        scored = next((m for m in family if m in labelled), None)
+        family = next((same for same in SAME_INDICES if truth in same), {truth})
+        predicted = next((m for m in sorted(family, key=lambda m: m != (wanted or truth)) if m in has), None)
+        scored = next((m for m in sorted(family, key=lambda m: m != truth) if m in labelled), None)
         if predicted and scored:
             markup = MARKUPS[scored]
             # Five points have no outer eye corners: the box serves instead, and the score says so.

@@ -85,6 +85,7 @@ def fit_network(
     out: str | Path,
     resume: bool = True,
     say: Callable[[str], None] = say_plainly,
+    trainer_type: Callable[..., AlignmentTrainer] = AlignmentTrainer,
 ) -> dict[str, Any]:
     """Trains any network with the outputs of `edgeface.models` (a quantised twin too) in place; writes the run's files
     but not the model. Returns the record that goes into the model's file."""
@@ -103,7 +104,7 @@ def fit_network(
         say(f"no source labels {', '.join(untrained)}: what the network says of it will mean nothing")
     validation = _validation(network, config, untrained)
 
-    trainer = AlignmentTrainer(network, loss)
+    trainer = trainer_type(network, loss)
     optimizer = make_optimizer(
         config.learning_rate, config.steps, config.schedule, config.warmup, config.power, config.clip, config.ema
     )

@@ -49,6 +49,19 @@ def logits_card() -> Card:
     )
 
 
+def features_card() -> Card:
+    return card(
+        variant="int8_logits",
+        outputs={
+            "maps": OutputSpec("maps", (1, 32, 32, 68), "int8", 0.1, -3),
+            "pose_features": OutputSpec("pose_features", (1, 4, 4, 2), "int8", 0.2, 5),
+        },
+        decode=Decode(
+            32, 32, pose="features", pose_kernel=((1.0, 2.0, 3.5), (0.0, -1.0, 4.0)), pose_bias=(0.5, 0.0, 1.0)
+        ),
+    )
+
+
 @pytest.fixture
 def tflite(tmp_path):
     path = tmp_path / "model.tflite"
@@ -56,10 +69,24 @@ def tflite(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("made", [card(), logits_card()], ids=["plain", "logits"])
+@pytest.mark.parametrize("made", [card(), logits_card(), features_card()], ids=["plain", "logits", "features"])
 def test_json_round_trip(made, tmp_path):
     write_card(tmp_path / "card.json", made)
     assert read_card(tmp_path / "card.json") == made
+
+
+def test_a_pose_kernel_must_fit_its_features():
+    made = features_card()
+    with pytest.raises(InputError, match="pose_features.shape must be .*2.*Received: .*3"):
+        card(variant="int8_logits", decode=made.decode, outputs={
+            **made.outputs, "pose_features": OutputSpec("pose_features", (1, 4, 4, 3), "int8", 0.2, 5)
+        })  # fmt: skip
+    with pytest.raises(InputError, match="rows of 3 angles"):
+        Decode(32, 32, pose="features", pose_kernel=((1.0, 2.0),), pose_bias=(0.0, 0.0, 0.0))
+    data = made.to_dict()
+    data["decode"]["pose_kernel"][0][1] = "2"
+    with pytest.raises(InputError, match="decode.pose_kernel must be lists of numbers. Received: 'str'"):
+        Card.from_dict(data)
 
 
 def test_inside_a_file_and_out_again(tflite):

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 import convert.finetune
+from convert.distil import DistillingTrainer, with_maps
 from convert.finetune import FineTune, fine_tune, tuning_config
-from convert.qat import uncalibrated
+from convert.qat import FakeQuant, uncalibrated
 from edgeface.errors import InputError
 from edgeface.models.io import load_model, model_info, save_model
 from edgeface.models.presets import config_from_dict
+from edgeface.training.losses import loss_for
 from edgeface.training.train import train
 from tests.training import tiny
 
@@ -77,6 +79,59 @@ def test_a_killed_run_goes_on_to_the_same_twin(trained, tmp_path, monkeypatch):
         np.testing.assert_allclose(
             keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b), atol=1e-5, err_msg=a.path
         )
+
+
+def test_a_twin_learns_from_its_teacher_alone_with_every_option_on(trained, tmp_path, monkeypatch):
+    """And a killed run of it goes on: what it learns besides the weights is in the checkpoint."""
+    options = replace(
+        OPTIONS,
+        distil=1.0,
+        ranges="learned",
+        calibration="mse",
+        bias_correction=True,
+        equalise=True,
+        learning_rate=1e-4,
+    )
+    whole, info = load_model(fine_tune(trained, tmp_path / "a" / "twin", options))
+    assert info["training"]["options"]["distil"] == 1.0 and info["training"]["options"]["ranges"] == "learned"
+    assert set(whole.output) == set(load_model(trained)[0].output)
+    learned = [layer for layer in whole.layers if isinstance(layer, FakeQuant) and layer.learned]
+    assert learned and max(abs(float(layer.log_high)) for layer in learned) > 1e-6
+
+    def calibrated_again(*_):
+        raise AssertionError("a resumed twin must not be calibrated again")
+
+    (tmp_path / "a" / "twin" / "qat.keras").unlink()
+    monkeypatch.setattr(convert.finetune, "prepare_twin", calibrated_again)
+    resumed, _ = load_model(fine_tune(trained, tmp_path / "a" / "twin", options))
+    for a, b in zip(whole.weights, resumed.weights, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b), err_msg=a.path)
+
+
+def test_a_pupil_of_random_labels_follows_them_and_a_pupil_of_its_teacher_does_not(trained):
+    network, info = load_model(trained)
+    x = {"image": np.random.default_rng(0).integers(0, 256, (8, *network.input_shape[1:])).astype("float32")}
+    truth = {k: keras.ops.convert_to_numpy(v) for k, v in network(x["image"], training=False).items()}
+    markups = [k[3:] for k in truth if k.startswith("s1_") and f"{k}_spread" in truth]
+    y = {m: np.full_like(truth[f"s1_{m}"], 0.9) for m in markups} | {"pose": np.full_like(truth["s1_pose"], 60.0)}
+    moved = {}
+    for share in (0.0, 1.0):
+        twin = convert.finetune.twin_of(network, OPTIONS)
+        convert.finetune.prepare_twin(twin, OPTIONS, [x["image"]])
+        student = with_maps(twin)
+        trainer = DistillingTrainer(student, loss_for(student), with_maps(load_model(trained)[0]), share)
+        trainer.compile(optimizer=keras.optimizers.Adam(3e-3))
+        trainer.fit(x, y, epochs=6, batch_size=8, verbose=0)
+        after = twin(x["image"], training=False)
+        last = max(k for k in truth if k.endswith(markups[0]))
+        moved[share] = np.abs(keras.ops.convert_to_numpy(after[last]) - truth[last]).mean()
+    assert moved[1.0] < 0.3 * moved[0.0], moved
+
+
+@pytest.mark.parametrize(("field", "value"), [("distil", 1.5), ("calibration", "magic"), ("ranges", "fixed")])
+def test_options_say_what_they_take(field, value):
+    with pytest.raises(InputError, match=f"{field} must be .* Received: {value!r}"):
+        FineTune(**{field: value})
 
 
 def test_a_model_that_cannot_be_tuned_is_refused(trained, tmp_path):

@@ -279,7 +279,7 @@ def test_calibration_errors():
     for batches, options, message in (
         ([], {}, "at least one batch"),
         ([_batch(0, np.nan)], {}, "must be finite"),
-        ([_batch(0, 1)], {"method": "magic"}, "minmax, percentile, ema. Received: 'magic'"),
+        ([_batch(0, 1)], {"method": "magic"}, "minmax, percentile, mse, ema. Received: 'magic'"),
         ([_batch(0, 1)], {"percentile": 3}, r"percentile must be in \(50, 100\]. Received: 3"),
     ):
         with pytest.raises(InputError, match=message):

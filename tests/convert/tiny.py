@@ -21,6 +21,7 @@ ACDC = AcdcConfig(
     stream_slices=None,
     pose_from="features",
     mask_from="finest",
+    mask_form="peak",
 )
 CCR = CcrConfig(
     name="ccr_tiny",

@@ -12,13 +12,13 @@ import keras
 import numpy as np
 import pytest
 
-from edgeface.codecs import BinnedAngles, IntegralHeatmap
+from edgeface.codecs import BinnedAngles, IntegralHeatmap, LinearPose
 from edgeface.errors import InputError
 from edgeface.models.acdc import AcdcConfig
 from edgeface.models.ccr import CcrConfig
-from edgeface.models.deploy import deploy, landmark_markups, stage_count
+from edgeface.models.deploy import deploy, host_pose_layer, landmark_markups, stage_count
 from edgeface.models.io import config_of, load_model, model_info, save_model
-from edgeface.models.layers import AttentionMask, BinExpectation, SpatialExpectation
+from edgeface.models.layers import AttentionMask, BelowPeak, BinExpectation, PeakMask, SpatialExpectation
 from edgeface.models.presets import ABLATIONS, PRESETS, build, preset
 from edgeface.models.summary import count_macs, count_parameters, layer_costs, summary_table
 
@@ -205,10 +205,27 @@ def test_deploy_cuts_the_cascade(config):
         np.testing.assert_allclose(got["spread"], full[f"s{stage}_ibug68_spread"], atol=1e-6)
     assert count_macs(deploy(model, stages=1)) < 0.7 * count_macs(deploy(model))
     assert set(deploy(model, outputs=("pose",)).output) == {"pose"}
-    maps = _outputs(deploy(model, head=False))["maps"]
+    host = _outputs(deploy(model, head=False))
+    maps = host["maps"]
+    if "pose_features" in host:
+        layer = host_pose_layer(model, 2)
+        pose = LinearPose((90 * np.asarray(layer.kernel)).tolist(), (90 * np.asarray(layer.bias)).tolist())
+        np.testing.assert_allclose(pose.decode(host["pose_features"]), full["s2_pose"], atol=1e-3)
     sharpness = model.get_layer("s2_ibug68").sharpness
     points, _ = IntegralHeatmap(*maps.shape[1:3]).decode(maps * sharpness)
     np.testing.assert_allclose(points, full["s2_ibug68"], atol=1e-5)
+
+
+def test_the_peaks_mask_is_the_papers_where_maps_fall_off():
+    rng = np.random.default_rng(0)
+    centers = rng.uniform(4, 12, (2, 2, 5))
+    y, x = np.mgrid[:16, :16]
+    far = (x[None, ..., None] - centers[0][:, None, None]) ** 2 + (y[None, ..., None] - centers[1][:, None, None]) ** 2
+    maps = (rng.uniform(-3, 3, (2, 1, 1, 5)) - 0.3 * far).astype("float32")
+    paper = np.asarray(AttentionMask()(maps))
+    peak = np.asarray(PeakMask()(BelowPeak()(maps)))
+    assert peak.shape == (2, 16, 16, 1) and peak.max() == 1 and 0.05 < paper.mean() < 0.9
+    np.testing.assert_allclose(peak, paper, atol=2e-3)
 
 
 @pytest.mark.parametrize("config", [TINY_ACDC, TINY_CCR], ids=["acdc", "ccr"])

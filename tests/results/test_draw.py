@@ -1,6 +1,8 @@
-"""The README says what results/ holds."""
+"""README.md and docs/results.md say what results/ holds."""
 
 from __future__ import annotations
+
+import shutil
 
 import pytest
 
@@ -8,19 +10,26 @@ from edgeface.errors import InputError
 from results import draw
 
 
-def test_readme_is_drawn_from_results():
+def test_pages_are_drawn_from_results():
     assert draw.main(["--check"]) == 0, "run `python -m results.draw`"
 
 
-def test_a_changed_figure_is_noticed(monkeypatch, tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text(draw.README.read_text().replace(draw.BEGIN, f"{draw.BEGIN}\n| stale | 1.0 |"))
-    monkeypatch.setattr(draw, "README", readme)
+@pytest.mark.parametrize("page", draw.PAGES)
+def test_a_changed_figure_is_noticed(page, monkeypatch, tmp_path):
+    for name in draw.PAGES:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(draw.ROOT / name, tmp_path / name)
+    first = f"<!-- {next(iter(draw.PAGES[page]))} -->"
+    text = (tmp_path / page).read_text()
+    (tmp_path / page).write_text(text.replace(first, f"{first}\n| stale | 1.0 |"))
+    monkeypatch.setattr(draw, "ROOT", tmp_path)
     assert draw.main(["--check"]) == 1
-    draw.main([])
-    assert draw.main(["--check"]) == 0
+    assert draw.main([]) == 0
+    assert draw.main(["--check"]) == 0 and (tmp_path / page).read_text() == text
 
 
-def test_a_readme_without_marks_is_refused():
-    with pytest.raises(InputError, match="must hold"):
-        draw.drawn("no marks here")
+def test_a_page_without_marks_is_refused():
+    with pytest.raises(InputError, match="must hold <!-- a -->"):
+        draw.drawn("<!-- a -->", {"a": str}, "page.md")
+    with pytest.raises(InputError, match="in this order"):
+        draw.drawn("<!-- /a --><!-- a -->", {"a": str}, "page.md")

@@ -1,0 +1,52 @@
+"""The last float operators of a twin whose heads are cut off: the poses that condition its next stages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers, tree
+
+from convert.qat.graph import Call, Graph, Slot, read_graph
+from convert.qat.layers import FakeQuant, FloatGate, QuantKernel
+from edgeface.models.layers import PoseFromFeatures
+
+
+def integer_conditioning(twin: keras.Model) -> keras.Model:
+    """A twin in which the poses that only other layers of the trunk read are int8, its weights and layers shared.
+
+    A pose that is an answer is a float island: an int8 one would move in steps of 0.8 degrees. As the condition of a
+    squeeze-and-excitation, such a step is nothing. Here the mean keeps the features' grid, the dense layer's kernel is
+    rounded, and the range that the twin measured behind the island closes it.
+    """
+    graph = read_graph(twin)
+    tensors: dict[Slot, Any] = dict(zip(tree.flatten(graph.inputs), twin.inputs, strict=True))
+    made_by = {slot: call for call in graph.calls for slot in call.outputs}
+    for call in graph.calls:
+        if isinstance(call.layer, PoseFromFeatures) and _conditions(graph, call):
+            results = [_in_int8(call, made_by, tensors)]
+        else:
+            results = call.run(call.layer, tensors)
+        tensors.update(zip(call.outputs, results, strict=True))
+    ends = tree.map_structure(lambda slot: tensors[slot], graph.outputs)
+    return keras.Model(twin.inputs[0], ends, name=twin.name)
+
+
+def _conditions(graph: Graph, call: Call) -> bool:
+    readers = graph.readers[call.outputs[0]]
+    return bool(readers) and all(reader is not None and isinstance(reader.layer, FakeQuant) for reader in readers)
+
+
+def _in_int8(call: Call, made_by: dict[Slot, Call], tensors: dict[Slot, Any]):
+    source = call.inputs[0]
+    gate = made_by[source]
+    if isinstance(gate.layer, FloatGate):
+        source = gate.inputs[0]
+    grid = made_by[source].layer
+    name = f"{tensors[source].name}_{call.layer.name}"
+    mean = layers.GlobalAveragePooling2D(name=f"{name}_mean", dtype="float32")(tensors[source])
+    dense = QuantKernel("dense", tuple(call.layer.kernel.shape), use_bias=True, name=f"{name}_int8")
+    pose = dense(grid(mean, observe=False))
+    dense.kernel.assign(call.layer.kernel)
+    dense.bias.assign(call.layer.bias)
+    return pose

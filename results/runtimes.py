@@ -1,0 +1,77 @@
+"""The packaged models in every runtime: ``python -m results.runtimes [RUNTIME...]`` writes runtimes.json beside this.
+
+Without arguments, all of them. Named ones are measured anew; the others' rows are kept while the files are the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from convert.metadata import commit, sha256
+from convert.runtimes.__main__ import GROUPS, broken, document, measure, table
+from convert.runtimes.compare import Row
+from convert.runtimes.golden import prepare
+from convert.runtimes.tolerances import Difference, Tolerance
+from edgeface import zoo
+from edgeface.errors import InputError
+from edgeface.files import read_json, write_json
+
+OUT = Path(__file__).parent / "runtimes.json"
+RUNS = Path(__file__).parents[1] / "runs"
+VARIANTS = ("float32", "float16", "int8_qat", "int8_logits")
+
+
+def files() -> list[Path]:
+    """Every model's converted variants in runs/, and the packaged files that are none of those."""
+    models = sorted({name.split("_float")[0].split("_int8")[0] for name in zoo.available()})
+    converted = [RUNS / model / f"{model}_{variant}.tflite" for model in models for variant in VARIANTS]
+    found = [path for path in converted if path.is_file()]
+    known = {sha256(path) for path in found}
+    return [*found, *(path for name in zoo.available() if sha256(path := zoo.path(name)) not in known)]
+
+
+def kept_rows(measured: set[str], hashes: dict[str, str]) -> list[Row]:
+    """Rows of the committed file that this run does not replace, of unchanged files."""
+    if not OUT.is_file():
+        return []
+    old = read_json(OUT)
+    rows = []
+    for row in old["rows"]:
+        if row["runtime"] in measured or old["files"].get(row["file"]) != hashes.get(row["file"]):
+            continue
+        for key, kind in (("to_reference", Difference), ("to_float32", Difference), ("tolerance", Tolerance)):
+            row[key] = None if row[key] is None else kind(**row[key])
+        rows.append(Row(**row))
+    return rows
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser("python -m results.runtimes", description=__doc__.splitlines()[0])
+    parser.add_argument("groups", nargs="*", metavar="RUNTIME", help=f"of {', '.join(GROUPS)}; all by default")
+    groups = parser.parse_args(argv).groups or list(GROUPS)
+    if unknown := sorted(set(groups) - set(GROUPS)):
+        parser.error(f"RUNTIME must be one of {', '.join(GROUPS)}. Received: {', '.join(unknown)}")
+    order = [runtime.name for group in GROUPS.values() for runtime in group]
+    try:
+        cases = prepare(files())
+        hashes = {case.path.name: sha256(case.path) for case in cases}
+        rows: list[Row] = []
+        for group in groups:
+            rows += measure(GROUPS[group], cases, lambda text: print(text, file=sys.stderr, flush=True))
+            measured = {row.runtime for row in rows}
+            every = sorted([*kept_rows(measured, hashes), *rows], key=lambda row: order.index(row.runtime))
+            figures = document(every, cases, "python -m results.runtimes")
+            figures["packaged"] = {name: sha256(zoo.path(name)) for name in zoo.available()}
+            # After each runtime: an hour of emulation is not lost to an interrupt.
+            write_json(OUT, figures | {"commit": commit()})
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(table(every))
+    return 1 if broken(every, cases) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

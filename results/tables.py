@@ -1,0 +1,171 @@
+"""The tables that the README and docs/results.md show, drawn from the JSON files beside this one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from convert.bounds import BOUNDS, MIN_BIN_FACES
+from convert.parity_file import load_parity
+from edgeface.files import read_json
+
+HERE = Path(__file__).parent
+MODELS = ("acdc_n", "acdc_s", "ccr_s")
+SETS = {
+    "300w_test": "300W common",
+    "aflw2000_3d_val": "AFLW2000-3D, 199 faces",
+    "aflw_test": "AFLW",
+}
+VARIANTS = ("float", "float16", "dynamic", "int8_ptq", "int8_qat", "int8_logits")
+
+BOUNDS_TEXT = (
+    f"Bounds on *worse than float*: {BOUNDS['int8_qat'].nme_points:g} NME points, {BOUNDS['int8_qat'].pose_deg:g}° and "
+    f"{100 * BOUNDS['int8_qat'].jitter:g} % of jitter for int8, {BOUNDS['float16'].nme_points:g} points and "
+    f"{BOUNDS['float16'].pose_deg:g}° for float16; in a yaw bin of {MIN_BIN_FACES} faces and more "
+    f"{BOUNDS['int8_qat'].bin_nme_points:g} points for int8, {BOUNDS['float16'].bin_nme_points:g} for float16. "
+    "Bold: a bound is missed; the JSON says which."
+)
+
+
+def summary() -> str:
+    """The README's: float and what `int8_qat` costs, a row a model and set; then every model's price."""
+    head = ["model", "faces", "points", "NME %", "yaw MAE", "pose MAE", "int8 costs: NME", "pose", "jitter"]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for model in MODELS:
+        for name, title in SETS.items():
+            if (HERE / model / f"{name}.json").exists():
+                lines.append(_line([f"`{model}`", *_summary_cells(model, name, title)]))
+    head = ["model", "parameters", "MMAC", "float32", "float16", "int8", "float32 ms", "int8 ms", "times faster"]
+    lines += ["", _line(head), _line(["---"] * len(head))]
+    for model in MODELS:
+        if (path := HERE / model / "report.json").exists():
+            lines.append(_line([f"`{model}`", *_price_cells(read_json(path))]))
+    return "\n".join(lines)
+
+
+def _summary_cells(model: str, name: str, title: str) -> list[str]:
+    (scored,) = load_parity(HERE / model / f"{name}.json")
+    rows = {row["variant"]: row for row in scored.rows}
+    scores, int8 = rows["float"]["scores"], rows["int8_qat"]
+    pose = scores["pose"]
+    bins = "" if name != "aflw2000_3d_val" else f" (bins {scores['mean_of_bins']:.2f})"
+    cells = [f"{title} ({scores['n']})", scores["markup"], f"{scores['nme']:.2f}{bins}"]
+    cells += ["-" if pose["yaw"] is None else f"{pose['yaw']:.2f}°"]
+    cells += ["-" if pose["roll"] is None else f"{pose['mean']:.2f}°"]
+    turn = int8["pose_delta"]["mean"]
+    cost = [
+        f"{int8['nme_delta']:+.3f}",
+        "-" if turn is None else f"{turn:+.3f}°",
+        f"{100 * int8['jitter_change']:+.1f} %",
+    ]
+    return cells + (cost if int8["passed"] else [f"**{c}**" for c in cost])
+
+
+def _price_cells(report: dict[str, Any]) -> list[str]:
+    rows = {row["variant"]: row for row in report["rows"]}
+    size = [f"{rows[v]['bytes'] / 1000:.0f} KB" for v in ("float32", "float16", "int8_qat")]
+    int8 = rows["int8_qat"]
+    ms = [f"{rows[v]['p50_ms']:.2f}" for v in ("float32", "int8_qat")]
+    return [f"{int8['parameters']:,}", f"{int8['macs'] / 1e6:.0f}", *size, *ms, f"{int8['times_faster']:.2f}"]
+
+
+def accuracy() -> str:
+    """Every file of every model on every set."""
+    return "\n\n".join(
+        _accuracy(model, name, title)
+        for model in MODELS
+        for name, title in SETS.items()
+        if (HERE / model / f"{name}.json").exists()
+    )
+
+
+def _accuracy(model: str, name: str, title: str) -> str:
+    (scored,) = load_parity(HERE / model / f"{name}.json")
+    rows = {row["variant"]: row for row in scored.rows}
+    n = rows["float"]["scores"]["n"]
+    bins = [b for b in rows["float"]["scores"]["by_yaw"] if b["n"]] if "3d" in name else []
+    heads = ["NME %", *(f"{b['low_deg']:g}-{b['high_deg']:g}°" for b in bins), *(["mean of bins"] if bins else [])]
+    heads += ["FR %", "AUC %", "pose MAE (yaw / pitch / roll)", "jitter %", "worse than float: NME, pose, jitter"]
+    if rows["float"]["scores"]["pose"]["n"] == 0:
+        heads.remove("pose MAE (yaw / pitch / roll)")
+    scores = rows["float"]["scores"]
+    crossed = scores["predicted_markup"] != scores["markup"]
+    head = f"; the {scores['predicted_markup']} head on {scores['markup']} truth" if crossed else ""
+    lines = [
+        f"**`{model}` on {title}, {scores['markup']}** (n = {n}{head})",
+        "",
+        _line(["file", *heads]),
+        _line(["---"] * (len(heads) + 1)),
+    ]
+    for variant in VARIANTS:
+        if variant in rows:
+            lines.append(_line([variant, *_cells(rows[variant], bins)]))
+    return "\n".join(lines)
+
+
+def _cells(row: dict[str, Any], bins: list) -> list[str]:
+    scores = row["scores"]
+    cells = [f"{scores['nme']:.3f}"]
+    if bins:
+        cells += [f"{b['nme']:.2f}" for b in scores["by_yaw"] if b["n"]] + [f"{scores['mean_of_bins']:.3f}"]
+    cells += [f"{scores['failure_rate']:.2f}", f"{scores['auc']:.1f}"]
+    pose = scores["pose"]
+    if pose["n"]:
+        angles = " / ".join("-" if pose[a] is None else f"{pose[a]:.2f}" for a in ("yaw", "pitch", "roll"))
+        cells.append(f"{pose['mean']:.2f} ({angles})")
+    cells.append(f"{row['jitter']:.3f}")
+    if row["variant"] == "float":
+        return [*cells, ""]
+    turn = row["pose_delta"]["mean"]
+    turned = "-" if turn is None else f"{turn:+.3f}°"
+    delta = f"{row['nme_delta']:+.3f}, {turned}, {100 * row['jitter_change']:+.1f} %"
+    return [*cells, delta if row["passed"] else f"**{delta}**"]
+
+
+def prices() -> str:
+    """Bytes, memory and time of every file."""
+    return "\n\n".join(_price(HERE / m / "report.json") for m in MODELS if (HERE / m / "report.json").exists())
+
+
+def _price(path: Path) -> str:
+    report = read_json(path)
+    base = {row["preset"]: row["p50_ms"] for row in report["rows"] if row["variant"] == "float32"}
+    lines = [
+        f"**Price of `{path.parent.name}`** ({report['machine']['cpu']}, {report['threads']} thread, medians)",
+        "",
+        _line(["file", "KB", "parameters", "MMAC", "ms", "times faster than float32"]),
+        _line(["---"] * 6),
+    ]
+    for row in report["rows"]:
+        # Before it was measured round by round, it was the ratio of the two medians.
+        faster = row.get("times_faster") or base.get(row["preset"], row["p50_ms"]) / row["p50_ms"]
+        cells = [row["variant"], f"{row['bytes'] / 1000:.0f}", f"{row['parameters']:,}", f"{row['macs'] / 1e6:.0f}"]
+        lines.append(_line([*cells, f"{row['p50_ms']:.2f}", f"{faster:.2f}"]))
+    return "\n".join(lines)
+
+
+def presets() -> str:
+    """What int8 gains in time, for every edge preset."""
+    data = read_json(HERE / "presets.json")
+    head = ["preset", "parameters", "MMAC", "float32 KB", "int8 KB", "float32 ms", "int8 ms", "times faster"]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for row in data["rows"]:
+        ms = {kind: sorted(values)[len(values) // 2] for kind, values in row["p50_ms"].items()}
+        cells = [f"`{row['preset']}`", f"{row['parameters']:,}", f"{row['macs'] / 1e6:.0f}"]
+        cells += [f"{row['bytes'][kind] / 1000:.0f}" for kind in ("float32", "int8_qat")]
+        cells += [f"{ms[kind]:.2f}" for kind in ("float32", "int8_qat")]
+        lines.append(_line([*cells, f"{row['times_faster']:.2f}"]))
+    return "\n".join(lines)
+
+
+def speed() -> str:
+    data = read_json(HERE / "speed.json")
+    return (
+        f"Rendering: {data['rendered_faces_per_second_one_thread']:.0f} faces of {data['side_px']} px a second on one "
+        f"thread; the input pipeline with default augmentation: {data['augmented_gray_faces_per_second']:.0f} gray or "
+        f"{data['augmented_rgb_faces_per_second']:.0f} RGB faces a second on {data['machine']['cores']} cores."
+    )
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,22 @@
+"""Every variant of the released acdc_s against its float model."""
+
+from __future__ import annotations
+
+import pytest
+
+from convert.variants import VARIANTS
+from tests.parity.suite import out_of_bounds, run
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory):
+    return run("acdc_s", "ibug68", "300w", tmp_path_factory.mktemp("acdc_s"))
+
+
+def test_every_variant_holds_every_bound_on_every_set(suite):
+    assert out_of_bounds(suite) == []
+    assert suite.rows and all([r.variant for r in rows] == ["float", *VARIANTS] for rows in suite.rows.values())
+    # The same int8 maps, decoded on the device and on the host: nothing but float rounding between them.
+    for rows in suite.rows.values():
+        by_variant = {row.variant: row for row in rows}
+        assert by_variant["int8_logits"].nme_delta == pytest.approx(by_variant["int8_qat"].nme_delta, abs=0.01)
