@@ -64,8 +64,8 @@ def qat_command(
     steps: int = 300,
     learning_rate: float = 5e-5,
     distil: float = 1.0,
-    ranges: str = "ema",
-    calibration: str = "minmax",
+    ranges: str = "frozen",
+    calibration: str = "mse",
     config: Path | None = None,
     fresh: bool = False,
 ) -> int:

@@ -36,14 +36,14 @@ class FineTune:
     learning_rate: float = 5e-5
     """The weights have only to settle on the int8 grid: at 2e-4 `acdc_s` drifted by 0.2 degrees of pose MAE."""
     calibration_batches: int = 16
-    """Unaugmented batches that set the first activation ranges; training then follows them slowly."""
+    """Unaugmented batches that set the first activation ranges."""
     freeze_after: float = 0.6
-    """Share of the steps after which ranges stand still, so that the weights end on the grid that is exported."""
+    """Share of the steps after which moving ranges stand still, so that weights end on the grid that is exported."""
     ema: float = 0.99
     epoch_steps: int = 250
-    ranges: str = "ema"
-    """"ema", "frozen" or "learned": `qat.Recipe.ranges`."""
-    calibration: str = "minmax"
+    ranges: str = "frozen"
+    """"ema", "frozen" or "learned": `qat.Recipe.ranges`. Frozen keeps what "mse" found; batches would widen it."""
+    calibration: str = "mse"
     """"minmax", "percentile", "mse" or "ema": how the first ranges are set, `qat.calibrate`."""
     percentile: float = 99.99
     bias_correction: bool = False

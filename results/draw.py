@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edgeface.errors import InputError
 from edgeface.files import read_json, write_text
-from results import qat_study, runtimes, tables, tfmot
+from results import qat_study, tables
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -25,8 +25,8 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "prices": tables.prices,
         "presets": tables.presets,
         "qat_study": lambda: qat_study.as_markdown(read_json(HERE / "qat_study.json")),
-        "tfmot": lambda: tfmot.as_markdown(read_json(HERE / "tfmot.json")),
-        "runtimes": lambda: runtimes.as_markdown(read_json(HERE / "runtimes.json")),
+        "tfmot": tables.tfmot,
+        "runtimes": tables.runtimes,
         "speed": tables.speed,
     },
 }

@@ -16,6 +16,11 @@ SETS = {
     "aflw2000_3d_val": "AFLW2000-3D, 199 faces",
     "aflw_test": "AFLW",
 }
+TFMOT_ARMS = {
+    "ours": "`convert.qat`",
+    "tfmot_calibrated": "tfmot, ranges set as ours",
+    "tfmot": "tfmot as it is",
+}
 VARIANTS = ("float", "float16", "dynamic", "int8_ptq", "int8_qat", "int8_logits")
 
 BOUNDS_TEXT = (
@@ -155,6 +160,37 @@ def presets() -> str:
         cells += [f"{row['bytes'][kind] / 1000:.0f}" for kind in ("float32", "int8_qat")]
         cells += [f"{ms[kind]:.2f}" for kind in ("float32", "int8_qat")]
         lines.append(_line([*cells, f"{row['times_faster']:.2f}"]))
+    return "\n".join(lines)
+
+
+def tfmot() -> str:
+    """Our quantisation-aware training against tfmot's, both from the same float weights on the same batches."""
+    head = ["model", "trained by", "steps", "set", "NME - float (SEM)", "pose MAE - float", "landmark shift %", "KB"]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for row in read_json(HERE / "tfmot.json")["rows"]:
+        for where, scores in row["scores"].items():
+            delta, sem, turn = (scores.get(key) for key in ("nme_delta", "nme_delta_sem", "pose_mae_delta"))
+            cells = [f"`{row['model']}`", TFMOT_ARMS[row["arm"]], str(row["steps"]), f"{where} ({scores['faces']})"]
+            cells += ["-" if delta is None else f"{delta:+.3f} ({sem:.3f})", "-" if turn is None else f"{turn:+.3f}°"]
+            lines.append(
+                _line([*cells, f"{scores['landmark_shift_percent_of_crop']:.3f}", f"{row['bytes'] / 1000:.0f}"])
+            )
+    return "\n".join(lines)
+
+
+def runtimes() -> str:
+    """Every runtime against LiteRT on x86, by file."""
+    head = ["runtime", "file", "verdict", "points: max %", "mean %", "pose: max", "int8 outputs"]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for row in read_json(HERE / "runtimes.json")["rows"]:
+        off = row["to_reference"]
+        figures = ["-"] * 3
+        if off is not None:
+            pose = off["pose_max_deg"]
+            figures = [f"{off['landmarks_max_percent']:.4f}", f"{off['landmarks_mean_percent']:.4f}"]
+            figures.append("-" if pose is None else f"{pose:.4f}°")
+        exact = {None: "", True: "bit-exact", False: f"up to {row['max_steps']} steps"}[row["bit_exact"]]
+        lines.append(_line([row["runtime"], row["file"].removesuffix(".tflite"), row["verdict"], *figures, exact]))
     return "\n".join(lines)
 
 

@@ -1,4 +1,7 @@
-"""The last float operators of a twin whose heads are cut off: the poses that condition its next stages."""
+"""The last float operators of a twin whose heads are cut off: the answers of one stage that condition the next.
+
+A float island that declares ``mean_dense = True`` is a dense layer (``kernel``, ``bias``) on its input's spatial mean.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,12 @@ from keras import layers, tree
 
 from convert.qat.graph import Call, Graph, Slot, read_graph
 from convert.qat.layers import FakeQuant, FloatGate, QuantKernel
-from edgeface.models.layers import PoseFromFeatures
 
 
 def integer_conditioning(twin: keras.Model) -> keras.Model:
-    """A twin in which the poses that only other layers of the trunk read are int8, its weights and layers shared.
+    """A twin whose ``mean_dense`` islands are int8 where only the trunk reads them; weights and layers are shared.
 
-    A pose that is an answer is a float island: an int8 one would move in steps of 0.8 degrees. As the condition of a
+    An answer must be float: a pose in int8 would move in steps of 0.8 degrees. As the condition of a
     squeeze-and-excitation, such a step is nothing. Here the mean keeps the features' grid, the dense layer's kernel is
     rounded, and the range that the twin measured behind the island closes it.
     """
@@ -23,7 +25,7 @@ def integer_conditioning(twin: keras.Model) -> keras.Model:
     tensors: dict[Slot, Any] = dict(zip(tree.flatten(graph.inputs), twin.inputs, strict=True))
     made_by = {slot: call for call in graph.calls for slot in call.outputs}
     for call in graph.calls:
-        if isinstance(call.layer, PoseFromFeatures) and _conditions(graph, call):
+        if getattr(call.layer, "mean_dense", False) and _conditions(graph, call):
             results = [_in_int8(call, made_by, tensors)]
         else:
             results = call.run(call.layer, tensors)

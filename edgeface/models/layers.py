@@ -151,6 +151,9 @@ class PoseFromFeatures(FloatIsland):
     Float, because an int8 output over +-99 degrees would move in steps of 0.8.
     """
 
+    mean_dense = True
+    """`convert.qat.integer` may round it where it is no answer but a condition of the next stage."""
+
     def build(self, input_shape):
         self.kernel = self.add_weight(shape=(input_shape[-1], 3), initializer="glorot_uniform", name="kernel")
         self.bias = self.add_weight(shape=(3,), initializer="zeros", name="bias")
