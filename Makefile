@@ -35,7 +35,7 @@ demo: $(READY)  ## train, quantise, convert and report on rendered faces (under 
 test: $(READY)  ## the whole test suite, in JOBS=2 processes
 	$(TEST_ENV) $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
-# Downloads some 400 MB into runs/runtimes; as root it installs Debian packages that are missing, else it names them.
+# Keeps about 560 MB in runs/runtimes; as root it installs Debian packages that are missing, else it names them.
 RUNTIME ?= all
 FILES ?= $(wildcard edgeface/zoo/*.tflite)
 test-runtimes: $(READY)  ## golden faces in every runtime: tflite-runtime, arm64, GPU engine, browser (RUNTIME=, FILES=)

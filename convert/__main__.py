@@ -162,7 +162,13 @@ def parity_command(
     for one in scored:
         print(f"{one.set} {one.split}: " + (f"skipped: {one.skipped}" if one.skipped else table(one.rows)))
     command = f"python -m convert parity {model} {folder} --set {','.join(sets)}"
-    command += f" --split {split}" if split else ""
+    command += "".join(
+        f" --{key} {value}"
+        for key, value, usual in (
+            ("split", split, None), ("limit", limit, None), ("protocol", protocol, None), ("jitter-faces", jitter_faces, 32)
+        )
+        if value != usual
+    )  # fmt: skip
     where = save_parity(out or folder / "parity.json", [s.plain() for s in scored], command)
     print(f"wrote {where}")
     return 0 if all(row.passed for s in scored for row in s.rows) else 1

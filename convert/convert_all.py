@@ -144,7 +144,7 @@ def _write(job: Job, variant: Variant, data: bytes, *, info, faces, **card_parts
         card = attach_card(aside, make_card(name, variant, graph, info=info, notes=notes, **card_parts))
         # Ahead of the file's renaming: where the disk is full, no file lies there without its card.
         write_card(path.with_suffix(".json"), card)
-    return Converted(path, card, gate(path, variant))
+    return Converted(path, card, checked)
 
 
 def _notes(variant: Variant, checked: GateReport, quantisation: dict[str, Any]) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ class FineTune:
 
     steps: int = 300
     learning_rate: float = 5e-5
-    """The weights have only to settle on the int8 grid: at 2e-4 `acdc_s` drifted by 0.2 degrees of pose MAE."""
+    """The weights have only to settle on the int8 grid."""
     calibration_batches: int = 16
     """Unaugmented batches that set the first activation ranges."""
     freeze_after: float = 0.6
@@ -52,8 +52,8 @@ class FineTune:
     """`qat.equalise` the float network first."""
     distil: float = 1.0
     """Share of the loss that is the distance from the float network's own answers, 0 to 1 (`convert.distil`). All of
-    it, for what is wanted is the float network in int8: labels move the landmarks away from it at equal scores
-    (results/qat_study.json)."""
+    it, for what is wanted is the float network in int8: labels move the landmarks further from it, whether scores
+    rise or fall (results/qat_study.json)."""
     seed: int = 1
     """Added to the float run's: other batches than it began with."""
 

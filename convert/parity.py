@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from convert.bounds import BOUNDS, MIN_BIN_FACES, BinDelta, Check, checks, failures, mistaken_angles
+from convert.bounds import BOUNDS, BinDelta, Check, checks, failures, mistaken_angles
 from convert.overflow import activation_overflow
 from convert.worst import save_worst
 from edgeface import metrics
@@ -29,9 +29,6 @@ from edgeface.training.evaluate import PreparedFaces, Scores, check_markup, prep
 from edgeface.training.networks import Network, load_network
 
 __all__ = [
-    "BOUNDS",
-    "MIN_BIN_FACES",
-    "BinDelta",
     "Contest",
     "Parity",
     "WorstFace",
@@ -98,6 +95,8 @@ class Parity:
     checks: tuple[Check, ...]
     """What was judged, each with its tolerance; () for the float model itself."""
     failures: tuple[str, ...]
+    flatbuffer_sha256: str | None = None
+    """Of the file that was scored: a report of another one must not show these figures."""
 
     @property
     def passed(self) -> bool:
@@ -133,7 +132,7 @@ class Contest:
 
 
 def contest(model: str | Path, files: Sequence[str | Path]) -> Contest:
-    """InputError: no file, files that differ in markup or stages, or that are not of this model."""
+    """InputError: no file, files that differ in markup or stages, or that do not take and give what the model does."""
     if not files:
         raise InputError("at least one .tflite must be given. Received: none")
     cards = [read_card(file) for file in files]
@@ -183,6 +182,7 @@ def parity(
         report(f"scoring {card.variant}")
         own = _answers(network, faces, shaken)
         row = _compare(file.name, card.variant, own, base, faces, shaken, network)
+        row = replace(row, flatbuffer_sha256=card.flatbuffer_sha256)
         if card.variant == "float16":
             overflow = activation_overflow(file, faces.crops[:OVERFLOW_FACES])
             row = replace(row, failures=row.failures + overflow)
@@ -226,6 +226,10 @@ def _answers(network: Network, faces: PreparedFaces, shaken: Shaken) -> _Answers
     for crops in track(everything, description=f"  {network.name}", transient=True):
         parts.append(network.infer_batch(crops))
     answers = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    if bad := [key for key, values in answers.items() if not np.isfinite(values).all()]:
+        raise InputError(
+            f"{network.name} must answer with finite numbers. Received: NaN or infinity in {', '.join(bad)}"
+        )
     return _Answers(answers, network.infer_batch(shaken.crops)["landmarks"])
 
 

@@ -15,7 +15,7 @@ from edgeface.markup import PROTOCOLS
 from edgeface.training.evaluate import protocol_for
 
 REAL = ("300w", "aflw2000_3d", "aflw")
-"""What `real` stands for: the sets with an evaluation split of their own."""
+"""What `real` stands for: the sets with a test or a val split."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,8 @@ def score_sets(
         samples = load_set(name, None if taken == "all" else taken, limit)
         try:
             rules = PROTOCOLS[protocol] if protocol else protocol_for(name, samples, (against.markup,))[0]
+            if not any(rules.markup.name in sample.landmarks_px for sample in samples):
+                raise InputError(f"{name} must label {rules.markup.name}. Received: none")
         except InputError as error:
             scored.append(Scored(name, taken, skipped=str(error)))
             continue

@@ -1,4 +1,4 @@
-"""Deployable Keras models -> `.tflite` bytes: the only place that imports tensorflow.
+"""Deployable Keras models -> `.tflite` bytes: with `convert.tfmot` the only place that imports tensorflow.
 
 A deployable model is functional, takes ``image`` (B, S, S, C) raw 0..255 and returns a dict of outputs
 (`edgeface.models.deploy`). The file has a fixed batch of 1; its tensors are named as the outputs are. `to_int8` takes

@@ -39,12 +39,17 @@ def save_worst(
         picture = draw(
             faces.crops[face.index], truth, base["landmarks"][face.index], own["landmarks"][face.index], caption
         )
-        name = "".join(c if c.isalnum() or c in "-_" else "_" for c in face.id)
-        path = stem.with_name(f"{stem.name}_{rank}_{name}.jpg")
+        path = stem.with_name(picture_name(stem.name, rank, face.id))
         with written_aside(path) as aside:
             aside.write_bytes(cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
         paths.append(path)
     return paths
+
+
+def picture_name(stem: str, rank: int, face_id: str) -> str:
+    """``STEM_1_ID.jpg``, whatever characters the id has."""
+    name = "".join(c if c.isalnum() or c in "-_" else "_" for c in face_id)
+    return f"{stem}_{rank}_{name}.jpg"
 
 
 def draw(crop: np.ndarray, truth: np.ndarray, base: np.ndarray, own: np.ndarray, caption: str = "") -> np.ndarray:

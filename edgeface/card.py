@@ -319,7 +319,7 @@ def _build(kind: type, data: Any, where: str) -> Any:
     for name, value in data.items():
         annotation = str(fields[name].type)
         if annotation.startswith("tuple") and "float" in annotation:
-            data[name] = _floats(value, f"{where}.{name}") if value is not None else None
+            data[name] = None if value is None else _floats(value, f"{where}.{name}", annotation.count("tuple"))
         elif annotation.startswith("tuple"):
             item = int if "int" in annotation else str
             right = isinstance(value, list | tuple) and all(type(v) is item for v in value)
@@ -337,10 +337,11 @@ def _build(kind: type, data: Any, where: str) -> Any:
     return kind(**data)
 
 
-def _floats(value: Any, where: str) -> Any:
-    """Nested lists of numbers as tuples."""
-    if isinstance(value, list | tuple):
-        return tuple(_floats(v, where) for v in value)
+def _floats(value: Any, where: str, depth: int) -> Any:
+    """Lists of numbers, nested so deep, as tuples."""
+    if depth:
+        _must(isinstance(value, list | tuple), where, "lists of numbers", type(value).__name__)
+        return tuple(_floats(v, where, depth - 1) for v in value)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     _must(number, where, "lists of numbers", type(value).__name__)
     return value

@@ -39,7 +39,7 @@ _CALIBRATED = replace(_TUNED, steps=0)
 ROWS: dict[str, FineTune] = {
     "tuned": _TUNED,
     "tuned_distil_alone": replace(_TUNED, distil=1.0),
-    "tuned_distil_mse_frozen": FineTune(),
+    "tuned_distil_mse_frozen": replace(_TUNED, distil=1.0, calibration="mse", ranges="frozen"),
     "tuned_learned": replace(_TUNED, ranges="learned"),
     "minmax": _CALIBRATED,
     "percentile_99_9": replace(_CALIBRATED, calibration="percentile", percentile=99.9),

@@ -128,13 +128,12 @@ def _cells(row: dict[str, Any], bins: list) -> list[str]:
 
 
 def prices() -> str:
-    """Bytes, memory and time of every file."""
+    """Bytes and time of every file."""
     return "\n\n".join(_price(HERE / m / "report.json") for m in MODELS if (HERE / m / "report.json").exists())
 
 
 def _price(path: Path) -> str:
     report = read_json(path)
-    base = {row["preset"]: row["p50_ms"] for row in report["rows"] if row["variant"] == "float32"}
     lines = [
         f"**Price of `{path.parent.name}`** ({report['machine']['cpu']}, {report['threads']} thread, medians)",
         "",
@@ -142,10 +141,8 @@ def _price(path: Path) -> str:
         _line(["---"] * 6),
     ]
     for row in report["rows"]:
-        # Before it was measured round by round, it was the ratio of the two medians.
-        faster = row.get("times_faster") or base.get(row["preset"], row["p50_ms"]) / row["p50_ms"]
         cells = [row["variant"], f"{row['bytes'] / 1000:.0f}", f"{row['parameters']:,}", f"{row['macs'] / 1e6:.0f}"]
-        lines.append(_line([*cells, f"{row['p50_ms']:.2f}", f"{faster:.2f}"]))
+        lines.append(_line([*cells, f"{row['p50_ms']:.2f}", f"{row['times_faster']:.2f}"]))
     return "\n".join(lines)
 
 

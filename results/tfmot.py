@@ -48,6 +48,7 @@ def compare(name: str, steps: int, learning_rate: float, rescore: bool = False) 
     if not trained:
         model, steps = initialised(name, out / "initialised.keras"), 0
     settings = {"steps": steps, "learning_rate": learning_rate if steps else None, "float_sha256": sha256(model)}
+    settings |= {"ranges": "ema", "calibration": "minmax"}
     wanted = [arm for arm in ARMS if trained or ARMS[arm] != "default"]
     rows = {arm: _row(name, arm, settings) for arm in wanted}
     if all(rows.values()) and not rescore:
@@ -86,7 +87,8 @@ def ours(network, info, model: Path, batches: Path, out: Path, ranges: str, mark
     from edgeface.training.losses import loss_for
 
     data = load_batches(batches)
-    options = FineTune(steps=len(data.images))
+    # As tfmot: moving ranges that start at the same extremes.
+    options = FineTune(steps=len(data.images), distil=0.0, ranges="ema", calibration="minmax")
     twin = twin_of(network, options)
     prepare_twin(twin, options, [batch.astype(np.float32) for batch in data.calibration])
     started = time.perf_counter()

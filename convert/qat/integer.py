@@ -17,9 +17,9 @@ from convert.qat.layers import FakeQuant, FloatGate, QuantKernel
 def integer_conditioning(twin: keras.Model) -> keras.Model:
     """A twin whose ``mean_dense`` islands are int8 where only the trunk reads them; weights and layers are shared.
 
-    An answer must be float: a pose in int8 would move in steps of 0.8 degrees. As the condition of a
-    squeeze-and-excitation, such a step is nothing. Here the mean keeps the features' grid, the dense layer's kernel is
-    rounded, and the range that the twin measured behind the island closes it.
+    A model's answer must be float: 255 steps are few for it. As the condition of a squeeze-and-excitation they are
+    many. Here the mean keeps the features' grid, the dense layer's kernel is rounded, and the range that the twin
+    measured behind the island closes it.
     """
     graph = read_graph(twin)
     tensors: dict[Slot, Any] = dict(zip(tree.flatten(graph.inputs), twin.inputs, strict=True))
@@ -41,14 +41,16 @@ def _conditions(graph: Graph, call: Call) -> bool:
 
 def _in_int8(call: Call, made_by: dict[Slot, Call], tensors: dict[Slot, Any]):
     source = call.inputs[0]
-    gate = made_by[source]
-    if isinstance(gate.layer, FloatGate):
-        source = gate.inputs[0]
-    grid = made_by[source].layer
-    name = f"{tensors[source].name}_{call.layer.name}"
+    if isinstance(made_by[source].layer, FloatGate):
+        source = made_by[source].inputs[0]
+    maker = made_by[source]
+    while not isinstance(maker.layer, FakeQuant):  # what lies between keeps the grid
+        maker = made_by[maker.inputs[0]]
+    grid = maker.layer
+    name = f"{call.layer.name}_of_{grid.name}"
     mean = layers.GlobalAveragePooling2D(name=f"{name}_mean", dtype="float32")(tensors[source])
     dense = QuantKernel("dense", tuple(call.layer.kernel.shape), use_bias=True, name=f"{name}_int8")
-    pose = dense(grid(mean, observe=False))
+    answer = dense(grid(mean, observe=False))
     dense.kernel.assign(call.layer.kernel)
     dense.bias.assign(call.layer.bias)
-    return pose
+    return answer

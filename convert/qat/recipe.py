@@ -19,7 +19,7 @@ class Recipe:
     input_range: range of every network input, (0, 255) for raw images: the uint8 file then has scale 1 and zero point
         0. None: observed like any other tensor.
     wide: names of activation ranges (a FakeQuant's, as `sensitivity` lists them) that get 16 bits: to study which
-        tensor is to blame. TFLite has no kernels that mix them with int8, so such a twin does not convert.
+        tensor is to blame. TFLite has no kernels that mix them with int8, so `to_int8` refuses such a twin.
     keep_float: names of layers that shall stay float.
     allow_float: a layer without an int8 form stays float (see `coverage`) instead of raising InputError.
     """

@@ -46,7 +46,8 @@ def quantize_aware(model: keras.Model, recipe: Recipe | None = None) -> keras.Mo
     The fused group's **last layer names its FakeQuant**: `twin.get_layer("stem_relu").output` and
     `twin.get_layer("maps").output` are the quantised values; a weighted layer that is last itself becomes `maps_raw`.
 
-    The ranges are unset: `calibrate` them, or train (the first batch sets them). Layers compute in float32.
+    The ranges are unset: `calibrate` them, or train (the first batch sets them, unless
+    `Recipe.ranges` is "frozen"). Layers compute in float32.
     InputError: a layer without an int8 form (unless recipe.allow_float), a model that is not functional, a name in
     recipe.keep_float that is not there, or a name that two layers share.
     """

@@ -20,7 +20,7 @@ from edgeface.errors import InputError
 FORMAT = 2
 HEAD_OUTPUTS = ("landmarks", "pose", "spread")
 MEMORY_NOTE = (
-    "growth of resident memory, at its peak, over loading the file and running it on three faces in a fresh process "
+    "growth of resident memory, at its peak, over loading the file and running it three times in a fresh process "
     "whose libraries are imported already"
 )
 
@@ -198,7 +198,8 @@ def _float_models(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 def _layer_errors(entries: Sequence[Entry], bases: dict[tuple, int], crops: int) -> tuple[list, list[str]]:
     """Every int8 file with a float32 one beside it, on rendered faces; and which could not be compared, and why.
 
-    Files of one trunk (with and without the head) have the same errors: the one with its head stands for both.
+    Of two files of one trunk, with and without the head, the one with its head stands for both: what differs is the one
+    value that conditions the next stage.
     """
     from calibration.crops import synthetic_crops
 

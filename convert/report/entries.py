@@ -12,6 +12,7 @@ from convert.bounds import BOUNDS
 from convert.gate import GateReport, gate
 from convert.parity_file import load_parity
 from convert.variants import VARIANTS
+from convert.worst import picture_name
 from edgeface.card import Card, read_card
 from edgeface.errors import InputError
 
@@ -49,6 +50,9 @@ def read_entries(folders: Sequence[Path]) -> list[Entry]:
         if not cards:
             raise InputError(f"{folder} must be a folder with .tflite files. Received: none there")
         scored = _scored(folder / "parity.json")
+        for path, rows in ((p, scored.get(p.name, ())) for p in cards):
+            if any(s.row.get("flatbuffer_sha256") not in (None, cards[path].flatbuffer_sha256) for s in rows):
+                raise InputError(f"{path} must be the file that {folder}/parity.json scored. Received: a newer one")
         for path in sorted(cards, key=lambda p: order.index(cards[p].variant) if cards[p].variant in order else 99):
             entries.append(Entry(path, cards[path], gate(path), tuple(scored.get(path.name, ()))))
     return entries
@@ -63,7 +67,7 @@ def embed_faces(entries: Sequence[Entry]) -> list[Entry]:
             protocol = scored.row["scores"].get("protocol")
             worst = []
             for rank, face in enumerate(scored.row.get("worst", []), 1):
-                files = sorted(entry.path.parent.rglob(f"{protocol}_{entry.path.stem}_{rank}_*.jpg"))
+                files = sorted(entry.path.parent.rglob(picture_name(f"{protocol}_{entry.path.stem}", rank, face["id"])))
                 data = base64.b64encode(files[0].read_bytes()).decode() if files else None
                 worst.append({**face, "picture": data and f"data:image/jpeg;base64,{data}"})
             scores.append(replace(scored, row={**scored.row, "worst": worst}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -53,13 +54,21 @@ def run(command: Sequence[str | Path], timeout_s: float, env: dict[str, str] | N
     command = [str(part) for part in command]
     env = None if env is None else os.environ | env
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout_s, env=env)
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout_s,
+            env=env,
+        )
     except subprocess.TimeoutExpired:
         raise RefusedError(f"{command[0]} must end within {timeout_s:g} s. Received: nothing yet") from None
     except OSError as error:
         raise RefusedError(f"{command[0]} must be a program. Received: {error}") from None
     text = done.stdout.decode(errors="replace")
     if done.returncode != 0:
+        text = re.sub(r"https?://\S+", "the registry", text)
         last = ([line.strip() for line in text.splitlines() if line.strip()] or ["nothing"])[-1]
         how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
         raise RefusedError(f"{Path(command[0]).name} must succeed. Received: {how}, {last[:300]}")
@@ -87,7 +96,10 @@ def need_programs(programs: dict[str, str]) -> None:
         )
     print(f"apt-get install {' '.join(packages)}", file=sys.stderr)
     installing("packages", ["apt-get", "update"])
-    installing(" ".join(packages), ["apt-get", "install", "-y", "--no-install-recommends", *packages])
+    installing(
+        " ".join(packages),
+        ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "--no-install-recommends", *packages],
+    )
 
 
 def make_environment(folder: Path, packages: Sequence[str]) -> Path:

@@ -38,7 +38,22 @@ def _install() -> None:
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     # --prefix: else npm looks for a package.json further up. No lock: it would carry the registry's address.
-    installing(PACKAGE, ["npm", "install", "--silent", "--no-save", "--no-package-lock", "--prefix", FOLDER, PACKAGE])
+    installing(
+        PACKAGE,
+        [
+            "npm",
+            "install",
+            "--silent",
+            "--no-save",
+            "--no-package-lock",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--prefix",
+            FOLDER,
+            PACKAGE,
+        ],
+    )
     (FOLDER / ".ready").write_text(PACKAGE)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,10 +54,10 @@ def unpack(
     if with_depends:
         plan = installing(what, [*apt, *target, "install", "-s", "--no-install-recommends", *packages])
         packages = [p for p in re.findall(r"^Inst (\S+)", plan, re.M) if not SYSTEM.match(p)]
-    done = subprocess.run([*apt, *target, "download", *packages], cwd=work / "debs", capture_output=True, text=True)
+    installing(what, ["env", "-C", work / "debs", *apt, *target, "download", *packages])
     debs = sorted((work / "debs").glob("*.deb"))
-    if done.returncode != 0 or len(debs) != len(packages):
-        raise UnavailableError(f"{what} must be downloaded. Received: {done.stderr.strip()[-300:]}")
+    if len(debs) != len(packages):
+        raise UnavailableError(f"{what} must be {len(packages)} packages. Received: {len(debs)}")
     folder.mkdir(parents=True)
     for deb in debs:
         installing(what, ["dpkg-deb", "-x", deb, folder])

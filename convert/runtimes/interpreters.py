@@ -72,7 +72,8 @@ def _install_arm64(packages: tuple[str, ...]) -> None:
     need_programs({EMULATOR: "qemu-user-static"})
     unpack(SYSROOT_PACKAGES, ROOT / "sysroot-arm64", "arm64")
     folder = _wheels(packages)
-    if (folder / ".ready").is_file():
+    stamp = " ".join(packages)
+    if (folder / ".ready").is_file() and (folder / ".ready").read_text() == stamp:
         return
     shutil.rmtree(folder, ignore_errors=True)
     common = ["--quiet", "--python-version", "3.11", "--only-binary", ":all:", "--target", folder, *packages]
@@ -82,7 +83,7 @@ def _install_arm64(packages: tuple[str, ...]) -> None:
         pip = [sys.executable, "-m", "pip", "install", "--implementation", "cp", "--abi", "cp311", "--abi", "abi3"]
         pip += ["--abi", "none", *(part for p in PLATFORMS for part in ("--platform", f"{p}_aarch64"))]
     installing(f"{packages[0]} for aarch64", [*pip, *common])
-    (folder / ".ready").write_text("")
+    (folder / ".ready").write_text(stamp)
 
 
 def _wheels(packages: tuple[str, ...]) -> Path:

@@ -100,7 +100,7 @@ class BelowPeak(keras.layers.Layer):
     constant."""
 
     quantization_range = (-8.0, 0.0)
-    """Attention under exp(-8) = 0.0003 of the peak's is none: a thirteenth of an int8 step of the mask."""
+    """Attention under exp(-8) = 0.0003 of the peak's is none: a twelfth of an int8 step of the mask."""
 
     def call(self, maps):
         return maps - ops.max(maps, axis=(1, 2), keepdims=True)

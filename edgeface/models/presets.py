@@ -37,7 +37,7 @@ _CCR_EDGE = CcrConfig(
 )
 
 # The smallest sizes have maps of 1/8 the side: 32 x 32 cells cost an int8 convolution as much with 16 channels as with
-# 48, so narrow trunks on large maps gain nothing by int8 (`results/presets.json`).
+# 48, so narrow trunks on large maps gain nothing by int8.
 PRESETS: dict[str, ModelConfig] = {
     config.name: config
     for config in (

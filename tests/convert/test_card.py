@@ -83,10 +83,16 @@ def test_a_pose_kernel_must_fit_its_features():
         })  # fmt: skip
     with pytest.raises(InputError, match="rows of 3 angles"):
         Decode(32, 32, pose="features", pose_kernel=((1.0, 2.0),), pose_bias=(0.0, 0.0, 0.0))
-    data = made.to_dict()
-    data["decode"]["pose_kernel"][0][1] = "2"
-    with pytest.raises(InputError, match="decode.pose_kernel must be lists of numbers. Received: 'str'"):
-        Card.from_dict(data)
+    wrong = {
+        "pose_kernel": ([[1.0, "2", 3.0]], 5, [[1, 2, 3], 4]),
+        "pose_bias": (5, [[1], [2], [3]], ["1", 2, 3]),
+    }
+    for key, values in wrong.items():
+        for value in values:
+            data = made.to_dict()
+            data["decode"][key] = value
+            with pytest.raises(InputError, match=f"decode.{key} must be lists of numbers. Received: '"):
+                Card.from_dict(data)
 
 
 def test_inside_a_file_and_out_again(tflite):

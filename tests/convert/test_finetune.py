@@ -55,7 +55,9 @@ def test_a_twin_is_tuned_saved_and_used_again(trained, tmp_path, capsys):
 
 
 def test_a_killed_run_goes_on_to_the_same_twin(trained, tmp_path, monkeypatch):
-    whole, _ = load_model(fine_tune(trained, tmp_path / "a" / "twin", OPTIONS))
+    # Labels and moving ranges: what a checkpoint must bring along besides the weights.
+    moving = replace(OPTIONS, distil=0.0, ranges="ema", calibration="minmax")
+    whole, _ = load_model(fine_tune(trained, tmp_path / "a" / "twin", moving))
 
     class Killed(Exception):
         pass
@@ -71,9 +73,9 @@ def test_a_killed_run_goes_on_to_the_same_twin(trained, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(convert.finetune.fit_network.__globals__["Monitor"], "on_epoch_end", killed_after_an_epoch)
         with pytest.raises(Killed):
-            fine_tune(trained, tmp_path / "b" / "twin", OPTIONS)
+            fine_tune(trained, tmp_path / "b" / "twin", moving)
     assert epochs == [0] and not (tmp_path / "b" / "twin" / "qat.keras").exists()
-    resumed, _ = load_model(fine_tune(trained, tmp_path / "b" / "twin", OPTIONS))
+    resumed, _ = load_model(fine_tune(trained, tmp_path / "b" / "twin", moving))
     for a, b in zip(whole.weights, resumed.weights, strict=True):
         # The same arithmetic in the same order: what differs is the order of float sums in threads.
         np.testing.assert_allclose(

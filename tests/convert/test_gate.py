@@ -219,6 +219,8 @@ def test_versions_that_an_interpreter_does_not_know():
 def test_the_table_of_versions_is_what_the_interpreter_here_loads():
     from edgeface.runtime.interpreter import interpreter_class
 
+    with pytest.raises(ValueError, match="find op"):
+        interpreter_class()(model_content=one_operator("CONV_2D", 99))
     for name, version in MAX_VERSION.items():
         try:
             interpreter_class()(model_content=one_operator(name, version))

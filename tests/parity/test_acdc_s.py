@@ -16,7 +16,7 @@ def suite(tmp_path_factory):
 def test_every_variant_holds_every_bound_on_every_set(suite):
     assert out_of_bounds(suite) == []
     assert suite.rows and all([r.variant for r in rows] == ["float", *VARIANTS] for rows in suite.rows.values())
-    # The same int8 maps, decoded on the device and on the host: nothing but float rounding between them.
+    # One trunk; what differs is the pose that conditions the next stage: int8 in one, float in the other.
     for rows in suite.rows.values():
         by_variant = {row.variant: row for row in rows}
         assert by_variant["int8_logits"].nme_delta == pytest.approx(by_variant["int8_qat"].nme_delta, abs=0.01)

@@ -1,4 +1,4 @@
-"""The host decode against golden vectors: numpy here, Kotlin on the same file."""
+"""The host decode against golden vectors, which a decoder in any language can be held to."""
 
 from __future__ import annotations
 

@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+import convert.qat as qat
 from convert.gpu import HOW_TO_GET, as_stored, compile_on_gpu, find_driver, run_on_gpu
 from convert.gpu_rewrite import for_gpu
 from convert.graph import read_graph
 from convert.runtimes.ends import with_float_ends
-from convert.runtimes.golden import golden_crops
+from convert.tflite import to_tflite
+from convert.variants import VARIANTS
 from edgeface import zoo
-from edgeface.card import read_card
+from edgeface.models.deploy import deploy
+from tests.convert import tiny
 from tests.runtimes import flat
 from tests.runtimes.test_runtimes import run
 
@@ -47,17 +50,37 @@ def test_raw_pixels_are_stored_as_an_int8_input_wants_them(tmp_path):
     np.testing.assert_array_equal(2 * before.astype("f"), after)
 
 
-@pytest.mark.parametrize("name", ["acdc_s_int8_qat", "ccr_s_int8_qat"])
-def test_packaged_int8_files_answer_the_same_after_it(name):
-    data, card = zoo.path(name).read_bytes(), read_card(zoo.path(name))
-    crop = golden_crops(card, 1)
-    for before, after in zip(run(data, crop), run(for_gpu(data), crop), strict=True):
+@pytest.fixture(scope="module", params=["acdc", "ccr"])
+def plain(request):
+    """An int8 file as the converter wrote it, and a crop."""
+    config = {"acdc": tiny.ACDC, "ccr": tiny.CCR}[request.param]
+    twin = qat.quantize_aware(tiny.trained_like(config))
+    qat.calibrate(twin, [tiny.crops(config, 16).astype(np.float32)], progress=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("convert.tflite.for_gpu", lambda data: data)
+        data = to_tflite(deploy(twin), VARIANTS["int8_qat"])
+    return data, tiny.crops(config, 1)
+
+
+def test_whole_networks_answer_the_same_after_it(plain):
+    data, crop = plain
+    rewritten = for_gpu(data)
+    assert len(rewritten) > len(data) and for_gpu(rewritten) is rewritten
+    for before, after in zip(run(data, crop), run(rewritten, crop), strict=True):
+        assert np.ptp(before) > 0
         np.testing.assert_array_equal(after, before)
+
+
+def test_packaged_int8_files_are_rewritten():
+    for name in zoo.available():
+        if name.endswith("int8_qat"):
+            data = zoo.path(name).read_bytes()
+            assert for_gpu(data) is data, name
 
 
 def test_constants_stay_aligned():
     """The schema asks for 16 bytes; Python's generated writer does not know of it."""
-    data = np.frombuffer(for_gpu(zoo.path("ccr_s_int8_qat").read_bytes()), np.uint8)
+    data = np.frombuffer(zoo.path("ccr_s_int8_qat").read_bytes(), np.uint8)
     model = schema.Model.GetRootAs(data)
     constants = [model.Buffers(i).DataAsNumpy() for i in range(model.BuffersLength()) if model.Buffers(i).DataLength()]
     offsets = [values.ctypes.data - data.ctypes.data for values in constants]
