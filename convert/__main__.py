@@ -162,13 +162,9 @@ def parity_command(
     for one in scored:
         print(f"{one.set} {one.split}: " + (f"skipped: {one.skipped}" if one.skipped else table(one.rows)))
     command = f"python -m convert parity {model} {folder} --set {','.join(sets)}"
-    command += "".join(
-        f" --{key} {value}"
-        for key, value, usual in (
-            ("split", split, None), ("limit", limit, None), ("protocol", protocol, None), ("jitter-faces", jitter_faces, 32)
-        )
-        if value != usual
-    )  # fmt: skip
+    given = {"split": split, "limit": limit, "protocol": protocol, "jitter-faces": jitter_faces}
+    usual = {"split": None, "limit": None, "protocol": None, "jitter-faces": 32}
+    command += "".join(f" --{key} {value}" for key, value in given.items() if value != usual[key])
     where = save_parity(out or folder / "parity.json", [s.plain() for s in scored], command)
     print(f"wrote {where}")
     return 0 if all(row.passed for s in scored for row in s.rows) else 1
