@@ -69,7 +69,9 @@ class Driver:
         beside = [self.icd.parent] if ctypes.util.find_library("vulkan") is None else []
         libraries = [*beside, *(root.glob("usr/lib/*-linux-gnu") if root else [])]
         if libraries:
-            env["LD_LIBRARY_PATH"] = os.pathsep.join(str(p) for p in libraries)
+            env["LD_LIBRARY_PATH"] = os.pathsep.join(
+                [*map(str, libraries), *filter(None, [env.get("LD_LIBRARY_PATH")])]
+            )
         # lavapipe compiles every shader with LLVM: tens of seconds once, nothing after.
         env["MESA_SHADER_CACHE_DIR"] = str(UNPACKED.parent / "mesa-cache")
         return env

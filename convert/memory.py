@@ -18,6 +18,8 @@ from edgeface.errors import InputError
 RUNS = 3
 TIMES = 3
 
+TIMEOUT_S = 300
+
 
 def peak_memory(path: str | Path, threads: int = 1, times: int = TIMES) -> float | None:
     """Bytes: the median over ``times`` processes; None where the system does not tell (no /proc)."""
@@ -52,7 +54,11 @@ def _in_fresh_process(path: str | Path, threads: int) -> int:
     root = str(Path(__file__).resolve().parent.parent)
     paths = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
     command = [sys.executable, "-m", "convert.memory", str(path), str(threads)]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True)
+    env = {**os.environ, "PYTHONPATH": paths}
+    try:
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise InputError(f"{path} must load and run within {TIMEOUT_S} s. Received: nothing yet") from None
     if done.returncode:
         raise InputError(f"{path} must run in a process of its own. Received: {done.stderr.strip()[-400:]}")
     return int(json.loads(done.stdout.splitlines()[-1])["grown_bytes"])

@@ -165,7 +165,6 @@ class Protocol:
     """Edges of |yaw| bins; the last bin also takes what lies above it."""
     pose_limit_deg: float | None = None
     """Pose is scored only where every |angle| is at most this (6DRepNet, Hopenet: 99)."""
-    pose_angles: tuple[str, ...] = ("yaw", "pitch", "roll")
     faces: str | None = None
     """The set of faces that it scores; None: the one of its own name."""
 
