@@ -68,8 +68,3 @@ def tolerance(runtime: str, integer: bool) -> Tolerance:
     if runtime == "gpu-f16":
         return GPU_FLOAT16
     return GPU_FLOAT32 if runtime in ON_GPU else SAME_ARITHMETIC
-
-
-def promised(runtime: str, integer: bool) -> bool:
-    """Whether such a file is meant for such a runtime: int8 is for CPUs and NPUs; a GPU imitates it in float."""
-    return not (integer and runtime in ON_GPU)
