@@ -120,8 +120,8 @@ def gate(
     """The report on a file.
 
     expected: by default what its card says; name: what to call it, by default its own name. gpu: also compile it for
-    the GPU delegate's engine, where a Vulkan driver is installed (a software one will do); a float16 file must be taken
-    whole. faces: crops (N, S, S, C) uint8, or how many to render, on which a float16 file must stay within float16.
+    the GPU delegate's engine, where a Vulkan driver is installed (a software one will do), which must take every variant
+    but ``dynamic`` whole. faces: crops (N, S, S, C) uint8, or how many to render, on which a float16 file must stay within float16.
     """
     expected = variant(read_card(path).variant) if expected is None else expected
     graph = read_graph(path)
@@ -149,8 +149,8 @@ def _with_gpu(report: GateReport, path: str | Path) -> GateReport:
     if result.accepted:
         return replace(report, gpu=f"every operator taken by {result.driver}")
     refused = f"refused by the GPU engine: {', '.join(result.refused) or result.reason}"
-    # The other variants are for CPUs and NPUs: what a GPU makes of them is told, not judged.
-    failures = (*report.failures, refused) if report.variant == "float16" else report.failures
+    # int8 weights under float arithmetic are for CPUs: what a GPU makes of such a file is told, not judged.
+    failures = report.failures if report.variant == "dynamic" else (*report.failures, refused)
     return replace(report, gpu=refused, failures=failures)
 
 
