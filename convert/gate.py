@@ -120,8 +120,9 @@ def gate(
     """The report on a file.
 
     expected: by default what its card says; name: what to call it, by default its own name. gpu: also compile it for
-    the GPU delegate's engine, where a Vulkan driver is installed (a software one will do), which must take every variant
-    but ``dynamic`` whole. faces: crops (N, S, S, C) uint8, or how many to render, on which a float16 file must stay within float16.
+    the GPU delegate's engine, where a Vulkan driver is installed (a software one will do), which must take every
+    variant but ``dynamic`` whole. faces: crops (N, S, S, C) uint8, or how many to render, on which a float16 file must
+    stay within float16.
     """
     expected = variant(read_card(path).variant) if expected is None else expected
     graph = read_graph(path)

@@ -1,4 +1,4 @@
-"""Every variant of the released ccr_s against its float model."""
+"""Every variant of every released model against its float model."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from convert.variants import VARIANTS
 from tests.parity.suite import out_of_bounds, run
 
 
-@pytest.fixture(scope="module")
-def suite(tmp_path_factory):
-    return run("ccr_s", "aflw21", "aflw", tmp_path_factory.mktemp("ccr_s"))
-
-
-def test_every_variant_holds_every_bound_on_every_set(suite):
+@pytest.mark.parametrize(
+    "name, markup, calibration, without",
+    [("acdc_s", "ibug68", "300w", set()), ("ccr_s", "aflw21", "aflw", {"300w"}), ("acdc_n", "ibug68", "300w", set())],
+)
+def test_every_variant_holds_every_bound_on_every_set(name, markup, calibration, without, tmp_path):
+    """without: the sets that do not label the markup."""
+    suite = run(name, markup, calibration, tmp_path)
+    assert set(suite.skipped) <= without
     assert out_of_bounds(suite) == []
     assert suite.rows and all([r.variant for r in rows] == ["float", *VARIANTS] for rows in suite.rows.values())
     # One trunk; what differs is the pose that conditions the next stage: int8 in one, float in the other.
