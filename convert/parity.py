@@ -248,8 +248,8 @@ def _compare(
         )
         for a, b in zip(scores.by_yaw, reference.by_yaw, strict=True)
     )  # fmt: skip
-    jitter = _jitter(own.shaken, shaken)
-    base_jitter = _jitter(base.shaken, shaken)
+    jitter = jitter_of(own.shaken, shaken)
+    base_jitter = jitter_of(base.shaken, shaken)
     pose, base_pose = own.faces.get("pose"), base.faces.get("pose")
     if (pose is None) != (base_pose is None):
         # A file may be converted without the pose; nothing is compared then.
@@ -338,7 +338,8 @@ def _details(rows: Sequence[Parity]) -> list[str]:
     return lines
 
 
-def _jitter(landmarks: np.ndarray, shaken: Shaken) -> float:
+def jitter_of(landmarks: np.ndarray, shaken: Shaken) -> float:
+    """Fraction of the box. landmarks: (N * R, K, 2) in the shaken crops' [0, 1]."""
     count = len(shaken.box_size_px)
     px = np.stack([frame.to_image(points) for frame, points in zip(shaken.frames, landmarks, strict=True)])
     return metrics.jitter(px.reshape(count, -1, *px.shape[1:]), shaken.box_size_px)

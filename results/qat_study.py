@@ -165,13 +165,14 @@ def _answers(network, faces, shaken) -> dict[str, np.ndarray]:
 
 def _figures(subject: Subject, answers: dict[str, np.ndarray]) -> dict[str, Any]:
     """Scores, and how they differ from float's: positive is worse."""
+    from convert.parity import jitter_of
     from edgeface.headpose import ANGLES, geodesic_deg
     from edgeface.training.evaluate import score
 
     faces, base = subject.faces, subject.answers
     own, reference = (score(a, faces, faces.protocol.markup.name) for a in (answers, base))
     paired = own.nme_per_face - reference.nme_per_face
-    jitters = [_jitter(a["shaken"], subject.shaken) for a in (answers, base)]
+    jitters = [jitter_of(a["shaken"], subject.shaken) for a in (answers, base)]
     pose = {key: getattr(own.pose, key) for key in (*ANGLES, "mean", "geodesic")}
     return {
         "faces": len(faces),
@@ -185,13 +186,6 @@ def _figures(subject: Subject, answers: dict[str, np.ndarray]) -> dict[str, Any]
         "jitter": 100 * jitters[0],
         "jitter_change_percent": 100 * (jitters[0] / jitters[1] - 1),
     }
-
-
-def _jitter(landmarks: np.ndarray, shaken) -> float:
-    from edgeface import metrics
-
-    px = np.stack([frame.to_image(points) for frame, points in zip(shaken.frames, landmarks, strict=True)])
-    return metrics.jitter(px.reshape(len(shaken.box_size_px), -1, *px.shape[1:]), shaken.box_size_px)
 
 
 def _converted(subject: Subject, row: str) -> dict[str, Any]:
