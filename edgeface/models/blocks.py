@@ -16,6 +16,28 @@ def conv_bn(x, filters: int, *, name: str, kernel: int = 3, stride: int = 1, rel
     return layers.ReLU(name=f"{name}_relu")(x) if relu else x
 
 
+def patch_bn(image, filters: int, *, name: str):
+    """A convolution of stride 4 on 8 x 12 pixels, batch norm, ReLU: (B, H, W, C) -> (B, H / 4, W / 4, filters).
+
+    Four neighbours of a row become channels first, which moves no byte: an int8 kernel reads channels by the four, so
+    one gray channel would cost it as much.
+    """
+    height, width, channels = image.shape[1:]
+    x = layers.Reshape((height, width // 4, 4 * channels), name=f"{name}_fold")(image)
+    x = layers.ZeroPadding2D(((2, 2), (1, 1)), name=f"{name}_pad")(x)
+    x = layers.Conv2D(filters, (8, 3), (4, 1), padding="valid", use_bias=False, name=f"{name}_conv")(x)
+    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)
+
+
+def stem(image, widths: tuple[int, ...], patch: bool = False):
+    """Convolutions of stride 2 named stem1, stem2, …; with ``patch`` the first is `patch_bn`, of stride 4."""
+    x = image
+    for i, width in enumerate(widths, 1):
+        x = patch_bn(x, width, name="stem1") if patch and i == 1 else conv_bn(x, width, name=f"stem{i}", stride=2)
+    return x
+
+
 def separable_bn(x, filters: int, *, name: str, stride: int = 1):
     """Depthwise 3x3 and pointwise convolution, each with batch norm and ReLU (MobileNet)."""
     if stride > 1:

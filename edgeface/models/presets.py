@@ -11,12 +11,15 @@ from edgeface.models.ccr import CcrConfig, build_ccr
 
 ModelConfig = AcdcConfig | CcrConfig
 
+# Maps of 1/8 the side with wide trunks: 32 x 32 cells cost an int8 convolution as much with 16 channels as with 48, so
+# narrow trunks on large maps gain nothing by int8.
 _ACDC_EDGE = AcdcConfig(
     name="acdc_s",
     stages=2,
-    stem=(16, 24),
-    widths=(24, 48, 80),
-    markups_2d=("ibug68", "mtfl5"),
+    stem=(32, 64),
+    patch=True,
+    widths=(64, 96),
+    markups_2d=("ibug68", "aflw21", "mtfl5"),
     stream_slices=None,
     pose_from="features",
     mask_from="finest",
@@ -25,38 +28,37 @@ _ACDC_EDGE = AcdcConfig(
 _CCR_EDGE = CcrConfig(
     name="ccr_s",
     side=128,
-    stem=(16, 24),
-    width=24,
-    hourglass_depth=3,
-    unit="residual",
-    pose_widths=(24, 48, 64),
+    stem=(32, 64),
+    patch=True,
+    width=64,
+    hourglass_depth=2,
+    unit="conv",
+    pose_widths=(64, 64, 96),
     pose_units=(1, 1, 1),
     upsample="bilinear",
     markups=("ibug68", "aflw21"),
     bins=60,
 )
 
-# The smallest sizes have maps of 1/8 the side: 32 x 32 cells cost an int8 convolution as much with 16 channels as with
-# 48, so narrow trunks on large maps gain nothing by int8.
 PRESETS: dict[str, ModelConfig] = {
     config.name: config
     for config in (
         AcdcConfig(),
-        replace(_ACDC_EDGE, name="acdc_n", stem=(16, 24, 40), widths=(40, 40)),
+        replace(_ACDC_EDGE, name="acdc_n", stem=(32, 40), widths=(40, 44)),
         _ACDC_EDGE,
-        replace(_ACDC_EDGE, name="acdc_m", stages=3, stem=(16, 32), widths=(32, 64, 96)),
+        replace(_ACDC_EDGE, name="acdc_m", stages=3, stem=(48,), widths=(48, 64, 96)),
         CcrConfig(),
+        replace(_CCR_EDGE, name="ccr_n", stem=(32, 40), width=40, hourglass_depth=1, pose_widths=(40, 40, 40)),
+        _CCR_EDGE,
         replace(
             _CCR_EDGE,
-            name="ccr_n",
-            stem=(16, 24, 48),
+            name="ccr_m",
+            stem=(48,),
             width=48,
-            hourglass_depth=1,
-            unit="conv",
-            pose_widths=(48, 40, 40),
+            hourglass_depth=3,
+            unit="residual",
+            pose_widths=(48, 64, 96),
         ),
-        _CCR_EDGE,
-        replace(_CCR_EDGE, name="ccr_m", stem=(16, 48), width=48, pose_widths=(48, 64, 96)),
     )
 }
 

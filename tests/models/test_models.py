@@ -135,7 +135,7 @@ def test_ccr_cross_connection_carries_the_pose_branch():
         model = _scattered(build(replace(TINY_CCR, cross=cross)))
         before = _outputs(model)
         for layer in model.layers:
-            if layer.name == "s1_pose3_1_b_bn":
+            if layer.name == "s1_pose3_1_bn":
                 layer.beta.assign(layer.beta + 3.0)
         after = _outputs(model)
         assert np.allclose(before["s1_ibug68"], after["s1_ibug68"])
