@@ -11,8 +11,11 @@ from edgeface.errors import InputError
 from edgeface.files import write_bytes
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of an image file; InputError where it is missing, empty or not an image."""
+def read_image(path: str | Path, oriented: bool = True) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of an image file; InputError where it is missing, empty or not an image.
+
+    oriented: turned upright as its EXIF data say; False: as it is stored, which is how datasets count their pixels.
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path} must be an image file. Received: {'a folder' if path.is_dir() else 'no such file'}")
@@ -23,7 +26,7 @@ def read_image(path: str | Path) -> np.ndarray:
     if data.size == 0:
         raise InputError(f"{path} must be an image file. Received: an empty file")
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR | (0 if oriented else cv2.IMREAD_IGNORE_ORIENTATION))
     except cv2.error:
         image = None
     if image is None:

@@ -176,9 +176,14 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol("wflw", WFLW98, "inter_ocular"),
         Protocol("aflw", AFLW21, "box", visible_only=True),
         Protocol("aflw_68", IBUG68, "box", visible_only=True, faces="aflw"),
+        # Its paper scores all 19 points, hidden ones too; the ears are unknown and never count.
+        Protocol("aflw_full", AFLW21, "box"),
         Protocol("aflw2000_3d", IBUG68_3D, "box", pose_limit_deg=99.0),
         Protocol("aflw2000_3d_21", AFLW21, "box", visible_only=True, pose_limit_deg=99.0, faces="aflw2000_3d"),
+        Protocol("300w_lp", IBUG68_3D, "box", pose_limit_deg=99.0),
         Protocol("mtfl", MTFL5, "box"),
+        Protocol("celeba", MTFL5, "box"),
+        Protocol("celeba_aligned", MTFL5, "box"),
         Protocol("youtube_faces", IBUG68, "inter_ocular"),
         Protocol("facesynthetics", IBUG68, "inter_ocular"),
         # Every yaw to 90 degrees: in profile the eye corners' distance goes to 0.

@@ -1,14 +1,15 @@
-"""Any set of faces by name: the packs, and the rendered faces that need no files."""
+"""Any set of faces by name: the packs, datasets as their authors ship them, and rendered faces that need no files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from edgeface.datasets.packs import PACKS, read_pack
+from edgeface.datasets.official import OFFICIAL, data_root, read_official
+from edgeface.datasets.packs import PACKS, faces_root, read_pack
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
 
-SETS = (*PACKS, "synthetic")
+SETS = (*PACKS, *(name for name in OFFICIAL if name not in PACKS), "synthetic")
 
 SYNTHETIC_DEFAULT = 500
 """How many rendered faces there are where nobody says how many; each split has a thousand million."""
@@ -19,7 +20,9 @@ def load_set(
 ) -> list[FaceSample]:
     """The first ``limit`` faces of a split (of all splits where None; rendered faces: "train" then).
 
-    name: one of `SETS`. root: the folder of packs, see `edgeface.datasets.packs.faces_root`.
+    name: one of `SETS`. root: the folder of packs, or one that holds the dataset in its official layout; by default
+    EDGEFACE_FACES (`packs.faces_root`) and then EDGEFACE_DATA (`official.data_root`). A name that both
+    know (300w, aflw, aflw2000_3d) is the pack where the pack is there.
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit must be >= 1. Received: {limit}")
@@ -27,11 +30,30 @@ def load_set(
         from edgeface.datasets.synthetic import synthetic_samples
 
         return synthetic_samples(limit or SYNTHETIC_DEFAULT, split=split or "train")
-    if name not in PACKS:
+    if name not in SETS:
         raise InputError(f"set must be one of {', '.join(SETS)}. Received: {name!r}")
-    return read_pack(name, split, root)[:limit]
+    if is_pack(name, root):
+        return read_pack(name, split, root)[:limit]
+    return read_official(name, split, limit, root)
+
+
+def is_pack(name: str, root: str | Path | None = None) -> bool:
+    """Whether `load_set` reads that name as a pack: it is one by name alone, or lies there as one."""
+    if name not in PACKS or name not in OFFICIAL:
+        return name in PACKS
+    base = Path(root) if root is not None else faces_root()
+    if base is not None and (base / name / "annotations.json").is_file():
+        return True
+    # Nothing anywhere: the pack is what is missing, unless a folder of official datasets was named.
+    return root is None and data_root() is None
 
 
 def evaluation_split(name: str) -> str:
     """The split that scores are taken on: test, val where a set has only that, all of a set without either."""
-    return {"aflw2000_3d": "val", "mtfl": "all", "youtube_faces": "train_b", "facesynthetics": "all"}.get(name, "test")
+    return {
+        "aflw2000_3d": "val",
+        "mtfl": "all",
+        "youtube_faces": "train_b",
+        "facesynthetics": "all",
+        "300w_lp": "all",
+    }.get(name, "test")
