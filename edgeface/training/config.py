@@ -27,10 +27,18 @@ class SourceConfig:
     """False: ignore this set's pose labels."""
     fit_pose: bool = False
     """Give faces that have 68 points but no full pose the one that lays a mean 3D head over them."""
+    turned: int = 0
+    """That many turned views of every face instead of the face itself; needs ibug68 points."""
+    fit_3d: bool = False
+    """3D points (ibug68_3d) and missing poses of a head laid over the 68 points."""
     markups: tuple[str, ...] = ()
     """Use these markups' labels alone; empty: all that the network has a head for."""
+    dir: str | None = None
+    """The folder that holds the set; default: EDGEFACE_FACES for packs, EDGEFACE_DATA for datasets as shipped."""
 
     def __post_init__(self) -> None:
+        _must(self.turned >= 0, "turned", ">= 0", self.turned)
+        _must(not (self.turned and self.fit_3d), "fit_3d", "off where turned is set: turned views have 3D points", True)
         _must(self.weight > 0, "weight", "> 0", self.weight)
         _must(self.limit is None or self.limit > 0, "limit", "> 0", self.limit)
 

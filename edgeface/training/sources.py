@@ -8,25 +8,34 @@ import multiprocessing
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from edgeface.datasets.load import SYNTHETIC_DEFAULT, load_set
+from edgeface.datasets.load import SYNTHETIC_DEFAULT, is_pack, load_set
+from edgeface.datasets.official import OFFICIAL, fingerprint
 from edgeface.datasets.packed import PackedFaces, concat, pack_faces
 from edgeface.datasets.packs import PACKS, faces_root
 from edgeface.datasets.posefit import filled_pose
 from edgeface.datasets.sample import FaceSample
 from edgeface.datasets.synthetic import face_seed, render_face
+from edgeface.datasets.turned import turned_faces, with_3d_labels
 from edgeface.errors import InputError
+from edgeface.files import read_json, write_json
 from edgeface.training.config import SourceConfig, TrainConfig
+from edgeface.training.packing import faces_without_label, pack_usable, unknown_labels
 from edgeface.training.pipeline import Source
 
 SLICE = 250
 """Faces rendered by one job; a single job is done in this process."""
+TURN_SEED = 0
+"""Of the turned views, which are the same in every run."""
 RENDER_SIDE = 128
 """Side of the rendered pictures, as `edgeface.datasets.load` gives them."""
+SAID = 20
+"""Faces left out that are named in the log; the record names all."""
 
 
 def load_sources(
@@ -38,36 +47,85 @@ def load_sources(
     """
     sources = []
     for i, s in enumerate(config.sources):
-        packed = packed_source(s, config.pack_size, config.pack_scale, cache)
+        packed, skipped = packed_and_skipped(s, config.pack_size, config.pack_scale, cache)
+        if s.fit_3d:
+            packed = with_3d_labels(packed)
         if s.fit_pose:
             packed = filled_pose(packed)
-        label = f"{s.set}/{s.split or 'all'}"
+        label = f"{s.set}/{s.split or 'all'}" + (f" turned x{s.turned}" if s.turned else "")
         used = s.markups or tuple(m for m in markups if m in packed.landmarks)
         if not set(used) & set(markups) and not s.pose:
             raise InputError(
                 f"sources.{i} ({label}) must label one of {', '.join(markups)}. Received: {used or 'none'}"
             )
         say(f"source {label}: {len(packed)} faces, weight {s.weight:g}, {', '.join(used) or 'pose alone'}")
-        sources.append(Source(packed, s.weight, label, s.markups or None, s.pose))
+        _say_what_is_lacking(label, packed, used, s.pose, skipped, say)
+        sources.append(Source(packed, s.weight, label, s.markups or None, s.pose, skipped))
     return sources
+
+
+def _say_what_is_lacking(
+    label: str,
+    packed: PackedFaces,
+    used: tuple[str, ...],
+    pose: bool,
+    skipped: tuple[str, ...],
+    say: Callable[[str], None],
+) -> None:
+    if skipped:
+        say(f"source {label}: {len(skipped)} of {len(packed) + len(skipped)} faces cannot be used and are left out:")
+        for reason in skipped[:SAID]:
+            say(f"  {reason}")
+        if len(skipped) > SAID:
+            say(f"  and {len(skipped) - SAID} more, all of them in the run's config.json")
+    unknown = unknown_labels(packed, used, pose)
+    if unknown:
+        parts = [f"{c['unknown']} of {name} on {c['on faces']} faces" for name, c in unknown.items()]
+        idle = faces_without_label(packed, used, pose)
+        parts.append(f"{idle} faces teach nothing" if idle else "every face teaches something")
+        say(f"source {label}: unknown labels, left out of the loss: {', '.join(parts)}")
 
 
 def packed_source(source: SourceConfig, size: int, scale: float, cache: Path) -> PackedFaces:
     """One set, from the cache where the same faces were packed by the same code before."""
-    path = cache / f"{source.set}-{source.split or 'all'}-{_key(source, size, scale)}.npz"
+    return packed_and_skipped(source, size, scale, cache)[0]
+
+
+def packed_and_skipped(
+    source: SourceConfig, size: int, scale: float, cache: Path
+) -> tuple[PackedFaces, tuple[str, ...]]:
+    """`packed_source` and "id: reason" of the faces left out, which the cache keeps beside the others.
+
+    A mended image is not noticed (a run that goes on must see the faces it began with): remove the cached file.
+    """
+    kind = f"-turned{source.turned}" if source.turned else ""
+    path = cache / f"{source.set}-{source.split or 'all'}{kind}-{_key(source, size, scale)}.npz"
+    left_out = path.with_suffix(".skipped.json")
     if path.exists():
         try:
-            return PackedFaces.load(path)
+            return PackedFaces.load(path), tuple(read_json(left_out)) if left_out.exists() else ()
         except InputError:
             path.unlink()  # damaged: make it again
-    packed = _pack(source, size, scale)
+    packed, skipped = _pack(source, size, scale, cache)
+    # The list first: faces without their list would hide what is missing.
+    if skipped:
+        write_json(left_out, skipped)
+    else:
+        left_out.unlink(missing_ok=True)
     packed.save(path)
-    return packed
+    return packed, skipped
 
 
-def _pack(source: SourceConfig, size: int, scale: float) -> PackedFaces:
+def _pack(source: SourceConfig, size: int, scale: float, cache: Path) -> tuple[PackedFaces, tuple[str, ...]]:
+    if source.turned:
+        faces, skipped = packed_and_skipped(replace(source, turned=0), size, scale, cache)
+        return turned_faces(faces, source.turned, TURN_SEED), skipped
     if source.set != "synthetic":
-        return pack_faces(load_set(source.set, source.split, source.limit), size, scale)
+        return pack_usable(load_set(source.set, source.split, source.limit, source.dir), size, scale)
+    return _rendered(source, size, scale), ()
+
+
+def _rendered(source: SourceConfig, size: int, scale: float) -> PackedFaces:
     count, split = source.limit or SYNTHETIC_DEFAULT, source.split or "train"
     from rich.progress import track
 
@@ -113,7 +171,15 @@ def _key(source: SourceConfig, size: int, scale: float) -> str:
         code += [package / "headpose.py", *sorted((datasets / "synthetic").glob("*.py"))]
     else:
         code += [datasets / "packs.py", datasets / "boxes.py"]
-    if source.set in PACKS and (root := faces_root()) is not None:
+    if source.turned:
+        digest.update(json.dumps([source.turned, TURN_SEED]).encode())
+        code += [package / "headpose.py", datasets / "boxes.py", datasets / "posefit.py"]
+        code += [*sorted((datasets / "synthetic").glob("*.py")), *sorted((datasets / "turned").glob("*.py"))]
+    root = Path(source.dir) if source.dir else faces_root()
+    if source.set in OFFICIAL and not is_pack(source.set, source.dir):
+        code += sorted((datasets / "official").glob("*.py"))
+        digest.update(fingerprint(source.set, source.dir).encode())
+    elif source.set in PACKS and root is not None:
         code.append(root / source.set / "annotations.json")
     for path in code:
         if path.is_file():
