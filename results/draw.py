@@ -1,6 +1,8 @@
-"""The tables of README.md and docs/results.md, drawn from the JSON beside this: ``python -m results.draw [--check]``.
+"""The tables of README.md and docs/results.md and the model cards, drawn from the JSON beside this:
+``python -m results.draw [--check]``.
 
-A table stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``; the text around it is written by hand.
+A table stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``; the text around it is written by hand. A model card is
+drawn whole.
 """
 
 from __future__ import annotations
@@ -8,11 +10,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from edgeface.errors import InputError
 from edgeface.files import read_json, write_text
-from results import qat_study, tables
+from results import cards, qat_study, tables
+from results.measure import SUBJECTS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -29,6 +33,11 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "runtimes": tables.runtimes,
         "speed": tables.speed,
     },
+}
+
+CARDS: dict[str, Callable[[], str]] = {
+    f"docs/models/{model}.md": partial(cards.page, model, tuple(f.name for f in SUBJECTS[model].files if f.released))
+    for model in tables.MODELS
 }
 
 
@@ -48,15 +57,15 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a page differs")
     check = parser.parse_args(args).check
     stale = False
-    for page, parts in PAGES.items():
-        path = ROOT / page
-        text = path.read_text()
-        new = drawn(text, parts, page)
-        if check and new != text:
+    texts = {page: (ROOT / page).read_text() if (ROOT / page).exists() else "" for page in (*PAGES, *CARDS)}
+    pages = {page: drawn(texts[page], parts, page) for page, parts in PAGES.items()}
+    pages |= {page: draw() for page, draw in CARDS.items()}
+    for page, new in pages.items():
+        if check and new != texts[page]:
             print(f"{page} must show what results/ holds: run `python -m results.draw`", file=sys.stderr)
             stale = True
         elif not check:
-            write_text(path, new)
+            write_text(ROOT / page, new)
     return int(stale)
 
 

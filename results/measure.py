@@ -27,20 +27,37 @@ CALIBRATION_FACES = 200
 
 
 @dataclass(frozen=True)
+class Files:
+    """One conversion of a model: which landmarks its files keep, and what they are scored on."""
+
+    name: str
+    markup: str
+    sets: tuple[str, ...]
+    released: bool = True
+
+
+@dataclass(frozen=True)
 class Subject:
-    """A trained model and what it is scored on."""
+    """A trained model."""
 
     calibration: str
     """The set whose training split `int8_ptq` is calibrated on."""
-    scored: dict[str, tuple[str, ...]]
-    """{markup of the files: sets}. The first markup is the one that is released, and whose files are timed."""
+    files: tuple[Files, ...]
+    """The first ones are timed."""
 
 
-SUBJECTS = {
-    "acdc_n": Subject("300w", {"ibug68": REAL}),
-    "acdc_s": Subject("300w", {"ibug68": REAL}),
-    "ccr_s": Subject("aflw", {"aflw21": ("aflw",), "ibug68": ("300w", "aflw2000_3d")}),
-}
+def _acdc(name: str) -> Subject:
+    """300W's points are a drawn contour, AFLW2000-3D's a head's points: each has a head, and files, of its own."""
+    flat, solid = Files(name, "ibug68", ("300w", "aflw")), Files(f"{name}_3d", "ibug68_3d", ("aflw2000_3d",))
+    return Subject("300w", (flat, solid))
+
+
+def _ccr(name: str) -> Subject:
+    own = Files(name, "aflw21", ("aflw",))
+    return Subject("aflw", (own, Files(f"{name}_ibug68", "ibug68", ("300w", "aflw2000_3d"), released=False)))
+
+
+SUBJECTS = {"acdc_n": _acdc("acdc_n"), "acdc_s": _acdc("acdc_s"), "ccr_s": _ccr("ccr_s")}
 
 
 def measure(name: str) -> bool:
@@ -54,10 +71,10 @@ def measure(name: str) -> bool:
     model, twin = WEIGHTS / f"{name}.keras", WEIGHTS / f"{name}_qat.keras"
     command = f"python -m results.measure {name}"
     passed, seconds = True, {}
-    for place, (markup, sets) in enumerate(subject.scored.items()):
-        out = RUNS / (name if place == 0 else f"{name}_{markup}")
-        seconds[markup] = _convert(model, twin, out, subject.calibration, markup)
-        scored = _score(model, out, sets)
+    for files in subject.files:
+        out = RUNS / files.name
+        seconds[files.markup] = _convert(model, twin, out, subject.calibration, files)
+        scored = _score(model, out, files.sets)
         save_parity(out / "parity.json", [one.plain() for one in scored], command)
         for one in scored:
             save_parity(HERE / name / f"{one.set}_{one.split}.json", [one.plain()], command)
@@ -80,7 +97,7 @@ def time_again(name: str) -> None:
     write_json(HERE / name / "report.json", report)
 
 
-def _convert(model: Path, twin: Path, out: Path, calibration: str, markup: str) -> float:
+def _convert(model: Path, twin: Path, out: Path, calibration: str, files: Files) -> float:
     """Every variant into ``out``, in seconds, the gate included."""
     from calibration.crops import build
     from convert.convert_all import Job, convert_all
@@ -88,7 +105,7 @@ def _convert(model: Path, twin: Path, out: Path, calibration: str, markup: str) 
     manifest = out / "calibration.json"
     write_json(manifest, build(calibration, CALIBRATION_FACES, "train", 0)[0].to_dict())
     start = time.perf_counter()
-    convert_all(Job(model, out, twin, str(manifest), markup), report=_say)
+    convert_all(Job(model, out, twin, str(manifest), files.markup, name=files.name), report=_say)
     return round(time.perf_counter() - start, 1)
 
 

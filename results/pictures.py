@@ -1,4 +1,4 @@
-"""The README's pictures, on rendered faces: ``python -m results.pictures [MODEL.tflite]``."""
+"""The pictures of README and model cards, all of rendered faces: ``python -m results.pictures``."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ import numpy as np
 from edgeface.datasets.synthetic import face_seed, render_face, write_contact_sheet
 from edgeface.errors import InputError
 from edgeface.images import write_image
+from edgeface.metrics import nme
 from edgeface.runtime.drawing import draw_axes, draw_landmarks
 from edgeface.runtime.predictor import Predictor
+from results.tables import MODELS
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SIDE, COLUMNS, ROWS = 192, 6, 2
 FIRST = 40
 """Index of the first face of the test split that is shown; the next ones follow, unchosen."""
+SEARCHED, WORST = 300, 6
 
 
 def predictions(model: str) -> np.ndarray:
@@ -37,10 +40,33 @@ def predictions(model: str) -> np.ndarray:
     return np.vstack([np.hstack(tiles[row * COLUMNS : (row + 1) * COLUMNS]) for row in range(ROWS)])
 
 
+def failures(model: str) -> np.ndarray:
+    """The `WORST` of `SEARCHED` rendered test faces by NME (of the box): truth in white, the answer in colour."""
+    predictor = Predictor.load(model)
+    found = []
+    for i in range(SEARCHED):
+        face = render_face(face_seed(i, split="test"), SIDE)
+        truth = face.landmarks_px[predictor.markup]
+        answer = predictor.predict(face.image, face.box)
+        found.append((float(nme(answer.landmarks_px[None], truth[None], np.array([face.box.size]))[0]), i, answer))
+    tiles = []
+    for error, i, answer in sorted(found, key=lambda one: -one[0])[:WORST]:
+        face = render_face(face_seed(i, split="test"), SIDE)
+        tile = cv2.resize(face.image, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+        for x, y in (face.landmarks_px[predictor.markup] + 0.5) * 2 - 0.5:
+            cv2.circle(tile, (round(float(x)), round(float(y))), 3, (255, 255, 255), 1, cv2.LINE_AA)
+        draw_landmarks(tile, (answer.landmarks_px + 0.5) * 2 - 0.5, predictor.markup)
+        tile = cv2.resize(tile, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        cv2.putText(tile, f"{100 * error:.1f} %", (6, SIDE - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1)
+        tiles.append(tile)
+    return np.hstack(tiles)
+
+
 def main() -> int:
-    model = sys.argv[1] if len(sys.argv) > 1 else "acdc_s_int8_qat"
     write_contact_sheet(DOCS / "synthetic.jpg", rows=4, cols=9, seed=1)
-    write_image(DOCS / "predictions.jpg", predictions(model))
+    write_image(DOCS / "predictions.jpg", predictions("acdc_s_int8_qat"))
+    for model in MODELS:
+        write_image(DOCS / "models" / f"{model}_failures.jpg", failures(f"{model}_int8_qat"))
     return 0
 
 

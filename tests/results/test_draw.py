@@ -16,8 +16,8 @@ def test_pages_are_drawn_from_results():
 
 @pytest.mark.parametrize("page", draw.PAGES)
 def test_a_changed_figure_is_noticed(page, monkeypatch, tmp_path):
-    for name in draw.PAGES:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    for name in (*draw.PAGES, *draw.CARDS):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(draw.ROOT / name, tmp_path / name)
     first = f"<!-- {next(iter(draw.PAGES[page]))} -->"
     text = (tmp_path / page).read_text()
@@ -26,6 +26,14 @@ def test_a_changed_figure_is_noticed(page, monkeypatch, tmp_path):
     assert draw.main(["--check"]) == 1
     assert draw.main([]) == 0
     assert draw.main(["--check"]) == 0 and (tmp_path / page).read_text() == text
+
+
+@pytest.mark.parametrize("page", draw.CARDS)
+def test_a_card_names_its_files_and_its_faces(page):
+    text = (draw.ROOT / page).read_text()
+    model = page.split("/")[-1].removesuffix(".md")
+    assert f"`{model}_int8_qat.tflite`" in text and "300W" in text and "Terms of the data" in text
+    assert (draw.ROOT / page).with_name(f"{model}_failures.jpg").is_file()
 
 
 def test_a_page_without_marks_is_refused():

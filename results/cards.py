@@ -1,0 +1,142 @@
+"""A page for every released model, docs/models/NAME.md, drawn from results/NAME and the packaged files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from convert.metadata import sha256
+from convert.parity_file import load_parity
+from edgeface import zoo
+from edgeface.card import Card, read_card
+from edgeface.files import read_json
+from edgeface.headpose import ANGLES
+from results.markdown import table
+
+HERE = Path(__file__).parent
+TITLES = {"acdc": "AC-DC, an attentional cascade of U-Nets", "ccr": "CCR, cross-cascading regression"}
+SETS = {
+    "300w": "300W, its official *common* test set",
+    "aflw2000_3d": "199 faces of AFLW2000-3D",
+    "aflw": "AFLW, a split of our own",
+}
+TERMS = {
+    "300w": "300W (LFPW, HELEN and AFW): research use",
+    "aflw": "AFLW: research use",
+    "mtfl": "MTFL (web faces and LFW): research use",
+    "youtube_faces": "YouTube Faces, machine-made labels: research use",
+    "facesynthetics": "FaceSynthetics: research use",
+    "synthetic": "faces rendered by this project: free",
+}
+NORMALISERS = {"inter_ocular": "the outer eye corners' distance", "box": "sqrt(w h) of the face's box"}
+
+
+def page(model: str, released: tuple[str, ...]) -> str:
+    """The card of one network; ``released``: names of its packaged files, less the variant."""
+    names = [n for n in zoo.available() if n.rsplit("_int8", 1)[0].rsplit("_float", 1)[0] in released]
+    cards = {name: read_card(zoo.path(name)) for name in names}
+    first = cards[f"{model}_{zoo.DEFAULT_VARIANT}"]
+    training = read_json(HERE / model / "training.json")
+    scored = [load_parity(path)[0] for path in sorted((HERE / model).glob("*_*.json"))]
+    parts = [
+        f"# {model}",
+        f"{TITLES[first.network]}: {first.parameters:,} parameters, {first.macs / 1e6:.0f} MMAC a face, version "
+        f"{first.version}. Landmarks, head pose and each point's spread from one {first.input.shape[1]} px "
+        f"{'gray' if first.input.channels == 1 else 'RGB'} crop.",
+        "## Files",
+        table(
+            ["file", "points", "KB", "sha256"],
+            [
+                [f"`{n}.tflite`", c.markup, f"{zoo.path(n).stat().st_size / 1000:.0f}", f"`{sha256(zoo.path(n))}`"]
+                for n, c in cards.items()
+            ],
+        ),
+        _contract(first),
+        "## Scores",
+        *[_scores(one) for one in scored],
+        "## Training",
+        _training(training["float"], training["qat"]),
+        "## For what, and for what not",
+        USES.strip(),
+        f"![The worst of 300 rendered test faces]({model}_failures.jpg)",
+        "*The worst of 300 rendered test faces, by NME: the truth in white, the answer in colour.*",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+USES = """
+For overlays, gaze and attention aids, driver and photo tools on a device, on faces of at least about 60 px that a
+detector has found. Not for identifying people, nor for judging anybody's character, health or intentions; nothing here
+was tested for that.
+
+- **Extreme pose.** The table by |yaw| says what profiles cost. Beyond 90 degrees, and for faces upside down, nothing
+  was measured; in-plane turns were trained to 25 degrees either way: turn the crop first.
+- **Occlusion.** Hands, masks and hair were trained with drawn and pasted covers, not with photographs of them. A
+  covered point's `spread` is wide: use it.
+- **Children, skin, age.** The training sets are web photographs, mostly of adults and of celebrities; no set here has
+  labels of age or skin tone, so their errors by group are not measured.
+- **Small or blurred faces.** Trained down to 30 % of the crop's resolution; jitter grows before the mean error does.
+- The training photographs' terms are for research; whether weights trained on them may be sold is a question for a
+  lawyer, not for this page. Training on your own faces takes one command.
+"""
+
+
+def _contract(card: Card) -> str:
+    quantised = "" if card.input.scale is None else f" (scale {card.input.scale:g}, zero point {card.input.zero_point})"
+    outputs = ", ".join(f"`{role}` {tuple(output.shape)}" for role, output in card.outputs.items())
+    return (
+        f"Input `image` {tuple(card.input.shape)} {card.input.dtype}{quantised}, raw 0 to 255; crop: {card.crop.rule}, "
+        f"{card.crop.scale:g} times the longer side of the face's box. Outputs: {outputs}. {card.angles}"
+    )
+
+
+def _scores(scored: Any) -> str:
+    rows = {row["variant"]: row for row in scored.rows}
+    whole, int8 = rows["float"]["scores"], rows["int8_qat"]["scores"]
+    truth, answers = whole["markup"], whole["predicted_markup"]
+    skipped = "; ".join(f"{n} {why}" for why, n in whole["skipped"].items())
+    text = (
+        f"**{SETS[scored.set]}** ({whole['n']} faces, {truth}{'' if truth == answers else f' by the {answers} head'}"
+        f"{f'; skipped: {skipped}' if skipped else ''}). NME is in percent of "
+        f"{NORMALISERS.get(whole['normalizer'], whole['normalizer'].replace('_', ' '))}."
+    )
+    head = ["file", "faces", "NME %", "failures %", *(f"{a} MAE" for a in ANGLES), "pose MAE", "geodesic"]
+    lines = []
+    for name, scores in (("float32", whole), ("int8_qat", int8)):
+        lines.append([name, str(scores["n"]), _figure(scores["nme"]), _figure(scores["failure_rate"])] + _pose(scores))
+    for b in whole["by_yaw"]:
+        if b["n"]:
+            title = f"float32, yaw {b['low_deg']:g} to {b['high_deg']:g}"
+            lines.append([title, str(b["n"]), _figure(b["nme"]), "", *_pose(b)])
+    if not any(any(cell not in ("-", "") for cell in line[4:]) for line in lines):
+        head, lines = head[:4], [line[:4] for line in lines]
+    return f"{text}\n\n{table(head, lines)}"
+
+
+def _pose(scores: dict[str, Any]) -> list[str]:
+    pose = scores["pose"]
+    # A mean over the yaw alone is no pose.
+    mean = pose["mean"] if pose["roll"] is not None else None
+    return [_figure(value) for value in (*(pose[a] for a in ANGLES), mean, pose["geodesic"])]
+
+
+def _training(float_run: dict[str, Any], twin: dict[str, Any]) -> str:
+    config = float_run["config"]
+    shares = {s["name"]: s["weight"] for s in float_run["sources"]}
+    total = sum(shares.values())
+    sources = [[s["name"], f"{s['faces']:,}", f"{100 * s['weight'] / total:.0f} %"] for s in float_run["sources"]]
+    terms = sorted({TERMS[s["set"]] for s in config["sources"]})
+    return "\n\n".join(
+        [
+            f"{config['steps']:,} steps of {config['batch_size']} faces in {float_run['seconds'] / 60:.0f} minutes on "
+            f"{float_run['machine']['cpus']} CPU cores (`configs/{config['name']}.toml`), then {twin['steps']} steps "
+            "quantisation-aware, learning from the float network alone. AFLW2000-3D was watched and chose; no test "
+            "face chose anything.",
+            table(["source", "faces", "share"], sources),
+            "Terms of the data: " + "; ".join(terms) + ".",
+        ]
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,61 @@
+"""What the package ships: ``python -m results.release [MODEL ...]`` copies it from runs/MODEL into `edgeface/zoo/`.
+
+Run after `results.measure`, which converts the files and holds them against their float model. A file is released only
+as it was scored (by its hash), and only where it kept every bound on every set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from itertools import product
+from pathlib import Path
+
+from convert.metadata import sha256
+from convert.parity_file import load_parity
+from edgeface import zoo
+from edgeface.card import read_card
+from edgeface.errors import InputError
+from edgeface.files import write_bytes
+from results.measure import RUNS, SUBJECTS
+
+RELEASED = ("int8_qat", "float16")
+
+
+def release(name: str) -> list[Path]:
+    """The paths written. InputError, and nothing written: a file that was not scored as it is, or missed a bound."""
+    chosen = {}
+    for folder, variant in product([RUNS / f.name for f in SUBJECTS[name].files if f.released], RELEASED):
+        file = folder / f"{folder.name}_{variant}.tflite"
+        if not file.is_file():
+            raise InputError(f"{file} must be there (python -m results.measure {name}). Received: no such file")
+        for scored in load_parity(folder / "parity.json"):
+            (row,) = (row for row in scored.rows if row["variant"] == variant)
+            if row["flatbuffer_sha256"] != read_card(file).flatbuffer_sha256:
+                raise InputError(f"{file} must be the file that was scored on {scored.set}. Received: another one")
+            if not row["passed"]:
+                raise InputError(f"{file} must keep every bound. Received: a miss on {scored.set}")
+        chosen[zoo.FOLDER / file.name] = file
+    for target, file in chosen.items():
+        write_bytes(target, file.read_bytes())
+    return list(chosen)
+
+
+def main(args: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", help=f"among {', '.join(SUBJECTS)} (default: all)")
+    options = parser.parse_args(args)
+    unknown = sorted(set(options.models) - set(SUBJECTS))
+    if unknown:
+        raise InputError(f"models must be among {', '.join(SUBJECTS)}. Received: {', '.join(unknown)}")
+    for name in options.models or SUBJECTS:
+        for path in release(name):
+            print(f"{path.name}: {path.stat().st_size / 1000:.0f} KB, sha256 {sha256(path)[:16]}…")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except InputError as error:
+        sys.exit(f"error: {error}")
