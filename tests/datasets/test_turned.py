@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+
+from edgeface.datasets.packed import PackedFaces, pack_faces
+from edgeface.datasets.sample import FaceSample
+from edgeface.datasets.synthetic import render_params, sample_params
+from edgeface.datasets.synthetic.params import FaceParams, Look
+from edgeface.datasets.turned import model, turned_faces, with_3d_labels
+from edgeface.datasets.turned.fit import fit_heads
+from edgeface.errors import InputError
+from edgeface.headpose import geodesic_deg
+from edgeface.markup import IBUG68
+
+POSES = ((0.0, 0.0, 0.0), (14.0, 8.0, -6.0), (-25.0, -10.0, 12.0), (32.0, 5.0, 4.0))
+VIEWS = 3
+INNER = slice(17, 68)
+
+
+def rendered(pose: tuple[float, float, float], seed: int) -> FaceParams:
+    """A random head without hair or gear, from so far that perspective does not count."""
+    plain = Look(hair_style="bald")
+    return replace(sample_params(seed), pose_deg=pose, look=plain, occluder="none", distance_cm=2000.0)
+
+
+def packed(faces: list[FaceParams]) -> PackedFaces:
+    samples = []
+    for i, params in enumerate(faces):
+        face = render_params(params, 160)
+        samples.append(
+            FaceSample(
+                id=f"face-{i}",
+                dataset="rendered",
+                split="train",
+                load=partial(np.asarray, face.image),
+                box=face.box,
+                landmarks_px=face.landmarks_px,
+                visible=face.visible,
+                pose_deg=face.pose_deg,
+            )
+        )
+    return pack_faces(samples, 160, 1.6)
+
+
+def only(faces: PackedFaces, *names: str) -> PackedFaces:
+    return replace(
+        faces,
+        landmarks={n: faces.landmarks[n] for n in names},
+        visible={n: faces.visible[n] for n in names},
+        pose_deg=np.full((len(faces), 3), np.nan, np.float32),
+    )
+
+
+@pytest.fixture(scope="module")
+def params() -> list[FaceParams]:
+    return [rendered(pose, 40 + i) for i, pose in enumerate(POSES)]
+
+
+@pytest.fixture(scope="module")
+def faces(params) -> PackedFaces:
+    return packed(params)
+
+
+@pytest.fixture(scope="module")
+def same_heads():
+    """The linear head as the rendered ones are, not brought to 300W-LP's: their labels are then the truth."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("RELIEF", 1.0), ("JAW_BACK_CM", 0.0), ("CHIN_BACK_CM", 0.0), ("ZERO_PITCH_DEG", 0.0)):
+            patch.setattr(model, name, value)
+        model.head_model.cache_clear()
+        yield
+    model.head_model.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def turned(faces, same_heads) -> PackedFaces:
+    return turned_faces(only(faces, "ibug68", "aflw21"), VIEWS, 3)
+
+
+def in_box(points: np.ndarray) -> np.ndarray:
+    """(..., K, 2) as shares of the tight box's longer side, from its centre."""
+    low, high = points.min(-2, keepdims=True), points.max(-2, keepdims=True)
+    return (points - (low + high) / 2) / (high - low).max(-1, keepdims=True)
+
+
+def test_fitted_pose_is_the_heads(faces, same_heads):
+    heads = fit_heads(faces.landmarks["ibug68"])
+    assert heads.fitted.all()
+    assert geodesic_deg(heads.pose_deg, faces.pose_deg).max() < 4.0
+    exact = fit_heads(faces.landmarks["ibug68_3d"], slide=False)
+    assert geodesic_deg(exact.pose_deg, faces.pose_deg).max() < 4.0
+
+
+def test_turned_labels_are_those_of_the_head_rendered_at_the_turned_pose(params, turned):
+    errors = []
+    for i in range(len(turned)):
+        again = render_params(replace(params[i // VIEWS], pose_deg=tuple(turned.pose_deg[i].tolist())), 160)
+        away = in_box(turned.landmarks["ibug68_3d"][i]) - in_box(again.landmarks_px["ibug68_3d"])
+        errors.append(100 * np.linalg.norm(away, axis=-1).mean())
+    assert np.mean(errors) < 2.5
+    assert np.max(errors) < 5.0
+
+
+def test_views_are_spread_to_profile_on_the_side_the_face_looks_to(turned):
+    yaw = turned.pose_deg[:, 0].reshape(len(POSES), VIEWS)
+    assert (np.abs(yaw) >= 20).all() and (np.abs(yaw) <= 90.01).all()
+    assert (np.sign(yaw[1:]) == np.sign([p[0] for p in POSES[1:]])[:, None]).all()
+    # One view a strip: from a near-frontal face the third is beyond 66 degrees.
+    assert (np.diff(np.abs(yaw[0])) > 0).all() and abs(yaw[0, 2]) > 66
+
+
+def test_turned_pose_is_found_again_from_the_turned_points(turned):
+    again = fit_heads(turned.landmarks["ibug68_3d"], slide=False)
+    assert geodesic_deg(again.pose_deg, turned.pose_deg).max() < 4.0
+
+
+def test_picture_and_points_move_together(faces, same_heads):
+    """A picture whose colours say where they come from: at every visible point, the point's own old place."""
+    y, x = np.mgrid[:160, :160].astype(np.uint8)
+    coded = replace(
+        only(faces, "ibug68", "mtfl5"), images=np.repeat(np.stack([x, y, 0 * x], -1)[None], len(faces), axis=0)
+    )
+    views = turned_faces(coded, VIEWS, 1)
+    before = with_3d_labels(coded).landmarks["ibug68_3d"]
+    assert views.images.dtype == np.uint8 and views.images[..., :2].reshape(len(views), -1).any(1).all()
+    away = []
+    for i in range(len(views)):
+        for name, old in (("ibug68_3d", before), ("mtfl5", coded.landmarks["mtfl5"])):
+            seen = views.visible[name][i]
+            if name == "ibug68_3d":
+                seen = seen & (np.arange(68) > 16)
+            at = np.round(views.landmarks[name][i][seen]).astype(int)
+            found = views.images[i][at[:, 1], at[:, 0], :2].astype(float)
+            away += np.linalg.norm(found - old[i // VIEWS][seen], axis=1).tolist()
+    assert np.median(away) < 1.5  # px of 160: rounding to a pixel takes up to 0.7
+    assert np.quantile(away, 0.9) < 4
+
+
+def test_hidden_side_is_not_visible(turned):
+    wide = np.abs(turned.pose_deg[:, 0]) > 65
+    assert wide.any()
+    hidden = []
+    for i in np.flatnonzero(wide):
+        left, right = turned.visible["ibug68_3d"][i, 36:42], turned.visible["ibug68_3d"][i, 42:48]
+        near, far = (right, left) if turned.pose_deg[i, 0] > 0 else (left, right)
+        assert near.mean() > 0.6 and far.mean() < near.mean()
+        hidden.append(1 - far.mean())
+    assert np.mean(hidden) > 0.6
+    assert np.isfinite(turned.landmarks["ibug68_3d"]).all()
+
+
+def test_box_is_the_tight_box_of_the_points_and_the_crop_is_centred_on_it(turned):
+    points = turned.landmarks["ibug68_3d"]
+    np.testing.assert_allclose(turned.box_xyxy, np.concatenate([points.min(1), points.max(1)], axis=1), atol=1e-3)
+    center = (turned.box_xyxy[:, :2] + turned.box_xyxy[:, 2:]) / 2
+    np.testing.assert_allclose(center, 79.5, atol=0.05)
+    np.testing.assert_allclose((turned.box_xyxy[:, 2:] - turned.box_xyxy[:, :2]).max(1), 100, atol=0.1)
+
+
+def test_a_face_turns_the_same_whatever_is_beside_it(faces, turned):
+    source = only(faces, "ibug68", "aflw21")
+    alone = turned_faces(source.take([2]), VIEWS, 3)
+    beside = turned.take(np.arange(2 * VIEWS, 3 * VIEWS))
+    assert turned_faces(source, VIEWS, 3).fingerprint() == turned.fingerprint()
+    np.testing.assert_array_equal(alone.ids, beside.ids)
+    np.testing.assert_allclose(alone.landmarks["ibug68_3d"], beside.landmarks["ibug68_3d"], atol=1e-2)
+    assert turned_faces(source.take([2]), VIEWS, 4).fingerprint() != alone.fingerprint()
+
+
+def test_a_mirrored_face_turns_to_the_mirrored_side(faces, same_heads):
+    source = only(faces, "ibug68").take([2])
+    mirror = list(IBUG68.mirror)
+    flipped = replace(
+        source,
+        images=np.ascontiguousarray(source.images[:, :, ::-1]),
+        landmarks={"ibug68": ((source.landmarks["ibug68"] - (159, 0)) * (-1, 1))[:, mirror].astype(np.float32)},
+        visible={"ibug68": source.visible["ibug68"][:, mirror]},
+    )
+    one, other = turned_faces(source, 2, 0), turned_faces(flipped, 2, 0)
+    back = ((other.landmarks["ibug68_3d"] - (159, 0)) * (-1, 1))[:, mirror]
+    # Eyes that open differently are the only thing that the model cannot mirror exactly.
+    assert np.linalg.norm(one.landmarks["ibug68_3d"] - back, axis=-1).mean() < 1.5
+    np.testing.assert_allclose(one.pose_deg * (-1, 1, -1), other.pose_deg, atol=2)
+
+
+def test_3d_labels_of_faces_as_they_are(faces, same_heads):
+    labelled = with_3d_labels(only(faces, "ibug68"))
+    truth = faces.landmarks["ibug68_3d"]
+    away = np.linalg.norm(labelled.landmarks["ibug68_3d"] - truth, axis=-1)
+    assert away[:, INNER].mean() < 0.5  # the annotated points themselves
+    assert away[:, :17].mean() < 3.0  # px of a 100 px box
+    assert away[:, :17].mean() < 0.6 * np.linalg.norm(faces.landmarks["ibug68"] - truth, axis=-1)[:, :17].mean()
+    assert geodesic_deg(labelled.pose_deg, faces.pose_deg).max() < 4.0
+    np.testing.assert_array_equal(labelled.landmarks["ibug68"], faces.landmarks["ibug68"])
+
+
+def test_faces_that_no_head_fits_stay_without_labels_and_known_ones_stay(faces, same_heads):
+    points = faces.landmarks["ibug68"].copy()
+    points[0] = np.random.default_rng(0).uniform(30, 130, (68, 2))  # no face
+    points[1, :40] = np.nan  # too few
+    scrambled = replace(only(faces, "ibug68"), landmarks={"ibug68": points})
+    labelled = with_3d_labels(scrambled)
+    assert np.isnan(labelled.landmarks["ibug68_3d"][:2]).all() and np.isnan(labelled.pose_deg[:2]).all()
+    assert np.isfinite(labelled.landmarks["ibug68_3d"][2:]).all()
+    assert {k.split("-turned")[0] for k in turned_faces(scrambled, 1, 0).ids} == {"face-2", "face-3"}
+    kept = with_3d_labels(faces)
+    np.testing.assert_array_equal(kept.pose_deg, faces.pose_deg)
+    np.testing.assert_array_equal(kept.landmarks["ibug68_3d"], faces.landmarks["ibug68_3d"])
+
+
+def test_a_few_unknown_points_do_no_harm(faces, same_heads):
+    points = faces.landmarks["ibug68"].copy()
+    points[3, [9, 10, 11, 12]] = np.nan
+    labelled = with_3d_labels(replace(only(faces, "ibug68"), landmarks={"ibug68": points}))
+    away = np.linalg.norm(labelled.landmarks["ibug68_3d"][3] - faces.landmarks["ibug68_3d"][3], axis=-1)
+    assert away.mean() < 2.0
+
+
+@pytest.mark.parametrize("per_face", [0, -1, 1.5, True, None])
+def test_per_face_must_be_a_count(faces, per_face):
+    with pytest.raises(InputError, match="per_face must be"):
+        turned_faces(faces, per_face, 0)
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, None, True])
+def test_seed_must_be_a_whole_number(faces, seed):
+    with pytest.raises(InputError, match="seed must be"):
+        turned_faces(faces, 1, seed)
+
+
+def test_faces_must_have_the_68_points(faces):
+    for work in (with_3d_labels, partial(turned_faces, per_face=1, seed=0)):
+        with pytest.raises(InputError, match="must have ibug68 points. Received: mtfl5"):
+            work(only(faces, "mtfl5"))
+
+
+def test_some_face_must_fit(faces, same_heads):
+    nothing = replace(only(faces, "ibug68"), landmarks={"ibug68": np.full_like(faces.landmarks["ibug68"], np.nan)})
+    with pytest.raises(InputError, match="must fit at least one face. Received: 4 faces"):
+        turned_faces(nothing, 1, 0)
