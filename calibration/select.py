@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeface.datasets.boxes import five_points
+from edgeface.boxes import five_points
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
 
@@ -123,7 +123,7 @@ def _from_landmarks(sample: FaceSample) -> np.ndarray:
         down, across = five[3:].mean(axis=0) - five[:2].mean(axis=0), five[1] - five[0]
         right = across + (down[1], -down[0])
         length = np.linalg.norm(right)
-        size = np.sqrt(down @ down + 2.035 * across @ across)  # the weight of `edgeface.datasets.boxes.RULE`
+        size = np.sqrt(down @ down + 2.035 * across @ across)  # the weight of `edgeface.boxes.RULE`
         if length == 0 or size == 0:
             continue
         right = right / length

@@ -22,6 +22,8 @@ from edgeface.runtime.show import draw_face, face_json, face_text
 EXTRA_OF = {"tensorflow": "convert", "jax": "jax"}
 """The extra that brings a module; `train` brings the rest."""
 
+DIR_HELP = "the folder that holds the set (default: EDGEFACE_FACES for packs, EDGEFACE_DATA for datasets as shipped)"
+
 
 class _Parser(argparse.ArgumentParser):
     """One line on a usage error, like every other error here."""
@@ -206,25 +208,35 @@ def _add_data(commands: Any) -> None:
     inspect.add_argument("--split", help="default: all of them")
     inspect.add_argument("--out", default="contact_sheet.png", metavar="IMAGE", help="default: contact_sheet.png")
     inspect.add_argument("--limit", type=int, default=24, metavar="N", help="faces to draw (default: 24)")
+    inspect.add_argument("--dir", metavar="DIR", help=DIR_HELP)
     check = _command(
         kinds,
         "check",
         _data_check,
-        "read every annotation and image of a set, and count what it holds",
-        "  edgeface data check aflw --split train",
+        "read every annotation and image of a set or a folder: what is there, what is missing, what is broken",
+        "  edgeface data check ~/datasets/WFLW\n"
+        "  edgeface data check ~/datasets --quick --json\n"
+        "  edgeface data check aflw --split train\n\n"
+        "A folder may hold 300W, 300W-LP, AFLW, AFLW2000-3D, WFLW and CelebA as their authors ship them, or packs.\n"
+        "Exit status 1: an annotation or its image is broken or missing.",
     )
-    check.add_argument("set", metavar="SET", help="a dataset's name, or synthetic")
+    check.add_argument("set", metavar="SET|DIR", help="a dataset's name, synthetic, or a folder of datasets")
     check.add_argument("--split", help="default: all of them")
+    check.add_argument("--dir", metavar="DIR", help=DIR_HELP)
+    check.add_argument("--quick", action="store_true", help="decode no image, read its first and last bytes alone")
+    check.add_argument("--json", action="store_true", help="print everything that was found as one JSON object")
 
 
 def _data_inspect(args: argparse.Namespace) -> int:
-    sheet = _workstation("data", "edgeface.datasets.inspect", "inspect", args.set, args.split, args.out, args.limit)
+    where = {"limit": args.limit, "root": args.dir}
+    sheet = _workstation("data", "edgeface.datasets.inspect", "inspect", args.set, args.split, args.out, **where)
     print(sheet)
     return 0
 
 
 def _data_check(args: argparse.Namespace) -> int:
-    return _workstation("data", "edgeface.datasets.check", "check", args.set, args.split)
+    how = {"root": args.dir, "quick": args.quick, "as_json": args.json}
+    return _workstation("data", "edgeface.datasets.check", "check", args.set, args.split, **how)
 
 
 def _train(argv: list[str]) -> int:
@@ -239,10 +251,10 @@ _FORWARDED = {"train": _train, "evaluate": _evaluate}
 """Commands that read their own arguments, --help included."""
 
 
-def _workstation(command: str, module: str, function: str, *args: Any) -> Any:
+def _workstation(command: str, module: str, function: str, *args: Any, **named: Any) -> Any:
     """Call a function of the workstation half; InputError names the extra where a package that it needs is missing."""
     try:
-        return getattr(importlib.import_module(module), function)(*args)
+        return getattr(importlib.import_module(module), function)(*args, **named)
     except ModuleNotFoundError as error:
         missing = (error.name or "").split(".")[0]
         if missing in ("", "edgeface"):

@@ -7,6 +7,7 @@ Degrees, in the order yaw, pitch, roll; yaw > 0 turns the face to the image's le
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +73,27 @@ def from_matrix(matrix: np.ndarray) -> np.ndarray:
 def mirror(pose_deg: np.ndarray) -> np.ndarray:
     """(..., 3) -> the poses of the mirrored images."""
     return np.asarray(pose_deg) * np.array([-1, 1, -1], np.asarray(pose_deg).dtype)
+
+
+def turn_pose(pose_deg: np.ndarray, angle_deg: float) -> np.ndarray:
+    """(3,) degrees -> the pose seen in a crop whose frame is turned by ``angle_deg`` (`Crop.angle_deg`: clockwise).
+
+    For a frontal face that is roll - angle. Of a partial pose (AFLW's yaw alone) only the yaw is kept, turned as if
+    pitch were 0; it may lie beyond 90 degrees.
+    """
+    pose = np.asarray(pose_deg, np.float64)
+    if angle_deg == 0:
+        return pose.astype(np.float32)
+    known = np.isfinite(pose)
+    if not known.all():
+        yaw = math.radians(pose[0])
+        tilt = math.cos(math.radians(angle_deg))
+        turned = np.array([math.degrees(math.atan2(tilt * math.sin(yaw), math.cos(yaw))), np.nan, np.nan])
+        return turned.astype(np.float32)
+    # The crop's frame turns clockwise, so its content turns counter-clockwise: Q = Rz(+angle), y up.
+    a = math.radians(angle_deg)
+    turn = np.array([[math.cos(a), -math.sin(a), 0], [math.sin(a), math.cos(a), 0], [0, 0, 1]])
+    return from_matrix(to_matrix(pose) @ turn.T).astype(np.float32)
 
 
 def geodesic_deg(pred_deg: np.ndarray, true_deg: np.ndarray) -> np.ndarray:

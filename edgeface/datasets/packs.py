@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeface.datasets.boxes import face_box
+from edgeface.boxes import face_box
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
 from edgeface.files import read_json

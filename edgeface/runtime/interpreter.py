@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import threading
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,14 +20,17 @@ INTERPRETERS = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
 """In order of preference: LiteRT is maintained, tflite-runtime is what 32-bit Raspberry Pi OS has."""
 
 
-def interpreter_class() -> type:
-    """The `Interpreter` of the first package that imports; InputError says how to install one."""
+def interpreter_module() -> ModuleType:
+    """The first package of `INTERPRETERS` that imports; InputError says how to install one."""
     failures = []
-    for module in INTERPRETERS:
+    for name in INTERPRETERS:
         try:
-            return importlib.import_module(module).Interpreter
+            module = importlib.import_module(name)
+            if not callable(module.Interpreter):
+                raise AttributeError("no Interpreter in it")
+            return module
         except (ImportError, AttributeError, OSError) as error:
-            failures.append(f"{module.split('.')[0]}: {error}")
+            failures.append(f"{name.split('.')[0]}: {error}")
     raise InputError(
         "a TensorFlow Lite interpreter must be installed: pip install ai-edge-litert "
         f'(or, for Python 3.11 with numpy < 2, pip install "edgeface[tflite]"). Received: {"; ".join(failures)}'
@@ -51,20 +56,31 @@ def dequantize(stored: np.ndarray, spec: OutputSpec) -> np.ndarray:
 
 
 class TFLiteModel:
-    """A `.tflite` with its card. Not safe to share between threads: the interpreter owns its buffers."""
+    """A `.tflite` with its card.
 
-    def __init__(self, path: str | Path, threads: int = 1) -> None:
-        """InputError: no such file, not a `.tflite`, no card in it, damaged, or not what its card says."""
+    Safe to share between threads: the interpreter owns its buffers, so callers take turns at it, and every answer is
+    a copy of its own. Threads that are to run at once need a model each.
+    """
+
+    def __init__(self, path: str | Path, threads: int = 1, delegate: str | Path | None = None) -> None:
+        """threads: of the interpreter (XNNPACK). delegate: a shared library such as libedgetpu.so.1.
+
+        InputError: no such file, not a `.tflite`, no card in it, damaged, or not what its card says; no such delegate.
+        """
         if threads < 1:
             raise InputError(f"threads must be at least 1. Received: {threads}")
         self.path = Path(path)
         self.card: Card = read_card(self.path)
         content = _verified_flatbuffer(self.path, self.card)
-        make = interpreter_class()
+        module = interpreter_module()
+        delegates = [] if delegate is None else [_load_delegate(module, delegate)]
+        self._lock = threading.Lock()
         try:
             # The interpreter keeps no copy: the bytes must live as long as it does.
             self._content = content
-            self._interpreter = make(model_content=content, num_threads=threads)
+            self._interpreter = module.Interpreter(
+                model_content=content, num_threads=threads, experimental_delegates=delegates
+            )
             self._interpreter.allocate_tensors()
         except (ImportError, AttributeError) as error:
             raise InputError(f"tflite-runtime needs numpy < 2. Received: numpy {np.__version__}, {error}") from error
@@ -93,9 +109,14 @@ class TFLiteModel:
         if not isinstance(crop, np.ndarray) or crop.dtype != np.uint8 or crop.shape != expected:
             got = f"{crop.dtype} {crop.shape}" if isinstance(crop, np.ndarray) else type(crop).__name__
             raise InputError(f"crop must be a uint8 array {expected}. Received: {got}")
-        self._interpreter.set_tensor(self._input, quantize(crop, self.card.input)[None])
-        self._interpreter.invoke()
-        return {role: self._interpreter.get_tensor(index) for role, index in self._outputs.items()}
+        values = quantize(crop, self.card.input)[None]
+        with self._lock:
+            self._interpreter.set_tensor(self._input, values)
+            try:
+                self._interpreter.invoke()
+            except (ValueError, RuntimeError) as error:
+                raise InputError(f"{self.path} must be a model that runs. Received: {_line(error)}") from None
+            return {role: self._interpreter.get_tensor(index) for role, index in self._outputs.items()}
 
     def decode(self, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """What `run` gave -> landmarks, pose, spread without the batch axis."""
@@ -147,11 +168,20 @@ class TFLiteModel:
 
 def _verified_flatbuffer(path: Path, card: Card) -> bytes:
     """The model without its card, after its hash is checked: the interpreter may crash on damaged bytes."""
+    if card.flatbuffer_sha256 is None:
+        raise InputError(f"the card inside {path} must hold flatbuffer_sha256, as attach_card writes it. Received: none")
     content, _ = split_card(path.read_bytes(), path)
     digest = hashlib.sha256(content).hexdigest()
-    if card.flatbuffer_sha256 is not None and digest != card.flatbuffer_sha256:
+    if digest != card.flatbuffer_sha256:
         raise InputError(f"{path} must have sha256 {card.flatbuffer_sha256[:12]}… (its card). Received: {digest[:12]}…")
     return content
+
+
+def _load_delegate(module: ModuleType, path: str | Path) -> Any:
+    try:
+        return module.load_delegate(str(path))
+    except (ValueError, OSError, RuntimeError, AttributeError) as error:
+        raise InputError(f"delegate must be a TensorFlow Lite delegate library. Received: {path}, {error}") from None
 
 
 def _line(error: Exception) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from edgeface import zoo
 from edgeface.errors import InputError
 from edgeface.geometry import Box, Crop, square_crop
-from edgeface.headpose import HeadPose
+from edgeface.headpose import HeadPose, turn_pose
 from edgeface.runtime.interpreter import TFLiteModel
 
 
@@ -37,14 +37,18 @@ class Face:
 
 @dataclass(frozen=True)
 class Predictor:
-    """A model and the rule that cuts its crop."""
+    """A model and the rule that cuts its crop.
+
+    Threads may share one: they cut their crops at once and take turns at the interpreter. For threads that are to
+    predict at once, load one each.
+    """
 
     model: TFLiteModel
 
     @classmethod
-    def load(cls, name_or_path: str | Path, threads: int = 1) -> Predictor:
+    def load(cls, name_or_path: str | Path, threads: int = 1, delegate: str | Path | None = None) -> Predictor:
         """A packaged model's name or the path of a `.tflite`; InputError where it is neither."""
-        return cls(TFLiteModel(zoo.resolve(name_or_path), threads))
+        return cls(TFLiteModel(zoo.resolve(name_or_path), threads, delegate))
 
     @property
     def markup(self) -> str:
@@ -58,10 +62,25 @@ class Predictor:
         """
         check_image(image)
         scale = self.model.card.crop.scale
-        box = frame_box(image, scale) if box is None else _checked_box(box, image)
-        crop = square_crop(box, scale)
+        box = frame_box(image, scale) if box is None else checked_box(box, image)
+        return self.predict_crop(image, square_crop(box, scale), box)
+
+    def predict_many(self, image: np.ndarray, boxes: Sequence[Box | Sequence[float]]) -> list[Face]:
+        """The faces of several boxes, in their order. A box that is none is told before any face is predicted."""
+        check_image(image)
+        scale = self.model.card.crop.scale
+        checked = [checked_box(box, image) for box in boxes]
+        return [self.predict_crop(image, square_crop(box, scale), box) for box in checked]
+
+    def predict_crop(self, image: np.ndarray, crop: Crop, box: Box) -> Face:
+        """The face in a given crop of a checked image: for crops that are turned (see `edgeface.runtime.tracker`).
+
+        The pose is turned back, so it is the head's in the image whatever the crop's angle.
+        """
         answer = self.model.infer(cut(image, crop, self.model.card.input.side, self.model.card.input.channels))
         landmarks, pose = answer.get("landmarks"), answer.get("pose")
+        if pose is not None and crop.angle_deg:
+            pose = turn_pose(pose, -crop.angle_deg)
         return Face(
             landmarks_px=None if landmarks is None else crop.to_image(landmarks),
             pose=None if pose is None else HeadPose(*(float(angle) for angle in pose)),
@@ -93,9 +112,13 @@ def check_image(image: np.ndarray) -> None:
         raise InputError(f"image must be a uint8 array (H, W, 3), RGB. Received: {image.dtype} {image.shape}")
 
 
-def _checked_box(box: Box | Sequence[float], image: np.ndarray) -> Box:
+def checked_box(box: Box | Sequence[float], image: np.ndarray) -> Box:
+    """The box; InputError unless it is finite, has a size and overlaps the image."""
     if not isinstance(box, Box):
-        values = np.asarray(box, np.float64)
+        try:
+            values = np.asarray(box, np.float64)
+        except (TypeError, ValueError):
+            values = np.empty(0)
         if values.shape != (4,):
             raise InputError(f"box must be four numbers, x0 y0 x1 y1. Received: {box!r}")
         try:

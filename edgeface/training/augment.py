@@ -17,6 +17,7 @@ import numpy as np
 from edgeface import headpose
 from edgeface.errors import InputError
 from edgeface.geometry import Box, Crop, apply_affine, square_crop, warp
+from edgeface.headpose import turn_pose
 from edgeface.markup import markup
 from edgeface.training.photometric import between, factor, photometric
 
@@ -160,27 +161,6 @@ def move_points(
     if mirrored:
         points = points[list(scheme.mirror)]
     return points.astype(np.float32)
-
-
-def turn_pose(pose_deg: np.ndarray, angle_deg: float) -> np.ndarray:
-    """(3,) -> the pose seen in a crop whose frame is turned by ``angle_deg`` (`Crop.angle_deg`: clockwise).
-
-    For a frontal face that is roll - angle. Of a partial pose (AFLW's yaw alone) only the yaw is kept, turned as if
-    pitch were 0; it may lie beyond 90 degrees.
-    """
-    pose = np.asarray(pose_deg, np.float64)
-    if angle_deg == 0:
-        return pose.astype(np.float32)
-    known = np.isfinite(pose)
-    if not known.all():
-        yaw = math.radians(pose[0])
-        tilt = math.cos(math.radians(angle_deg))
-        turned = np.array([math.degrees(math.atan2(tilt * math.sin(yaw), math.cos(yaw))), np.nan, np.nan])
-        return turned.astype(np.float32)
-    # The crop's frame turns clockwise, so its content turns counter-clockwise: Q = Rz(+angle), y up.
-    a = math.radians(angle_deg)
-    turn = np.array([[math.cos(a), -math.sin(a), 0], [math.sin(a), math.cos(a), 0], [0, 0, 1]])
-    return headpose.from_matrix(headpose.to_matrix(pose) @ turn.T).astype(np.float32)
 
 
 def move_pose(pose_deg: np.ndarray, angle_deg: float, mirrored: bool, limit_deg: float = 99.0) -> np.ndarray:

@@ -21,14 +21,23 @@ def choose_backend() -> str:
     return os.environ["KERAS_BACKEND"]
 
 
-def start_keras() -> str:
-    """Chooses the backend and imports it without the start-up lines that no setting of its own silences."""
+def start_keras(distribute: bool = False) -> str:
+    """Chooses the backend and imports it without the start-up lines that no setting of its own silences.
+
+    distribute: JAX unless the user chose, and it meets the other processes that the environment names.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if distribute:
+        os.environ.setdefault("KERAS_BACKEND", "jax")
     backend = choose_backend()
-    if "keras" not in sys.modules:
+    if "keras" not in sys.modules or distribute:
         with _without_chatter():
             import keras
 
+            if distribute and backend == "jax":
+                from edgeface.training.distribution import join
+
+                join()
             # The first operation looks for devices, and says so.
             keras.ops.zeros((1,))
     return backend

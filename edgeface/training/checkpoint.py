@@ -22,11 +22,15 @@ def save_checkpoint(
 ) -> None:
     """Weights, optimiser state and step in one .npz, written aside and renamed: the old file or the new one is there.
 
-    fingerprint: what must be equal for the state to make sense (the config). InputError where it cannot be written.
+    fingerprint: what must be equal for the state to make sense (the config). InputError where it cannot be written, and
+    where a weight is not finite: such a state would replace the last good one, and no run could go on from it.
     """
     arrays = {"format": np.array(FORMAT), "step": np.array(step), "fingerprint": np.array(fingerprint)}
     for part, variables in (("network", network.variables), ("optimizer", optimizer.variables)):
         arrays |= {f"{part}/{i:04d}/{v.path}": keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)}
+    for name, array in arrays.items():
+        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+            raise InputError(f"weights must be finite to be saved. Received: NaN or infinity in {name} at step {step}")
     with written_aside(path) as aside, open(aside, "wb") as file:
         np.savez(file, **arrays)
 
@@ -55,6 +59,11 @@ def load_checkpoint(
     for variable, value in pairs:
         variable.assign(value)
     return int(arrays["step"])
+
+
+def checkpoint_step(path: str | Path) -> int:
+    """The step of a checkpoint, 0 where there is none; InputError where it is damaged."""
+    return int(_read(Path(path))["step"]) if Path(path).exists() else 0
 
 
 def append_row(path: str | Path, row: dict[str, Any]) -> None:

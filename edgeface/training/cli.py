@@ -27,8 +27,15 @@ def run_train(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, help="the run's folder (default: runs/NAME)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one key of the config")
     parser.add_argument("--fresh", action="store_true", help="forget what the folder holds and start again")
+    parser.add_argument(
+        "--distribute",
+        action="store_true",
+        help="use every device, on JAX; where KERAS_DISTRIBUTION_JOB_ADDRESSES (host:port of the first), "
+        "KERAS_DISTRIBUTION_NUM_PROCESSES and KERAS_DISTRIBUTION_PROCESS_ID are set, those of all processes, started "
+        "one by one with the same arguments and a folder that all see. A run may go on with another number of devices",
+    )
     args = parser.parse_args(list(argv))
-    start_keras()
+    start_keras(args.distribute)
 
     from edgeface.training.config import load_config
 
@@ -36,7 +43,7 @@ def run_train(argv: Sequence[str]) -> int:
 
     from edgeface.training.train import train
 
-    train(config, args.out or Path("runs") / config.name, resume=not args.fresh)
+    train(config, args.out or Path("runs") / config.name, resume=not args.fresh, distribute=args.distribute)
     return 0
 
 
@@ -50,6 +57,7 @@ def run_evaluate(argv: Sequence[str]) -> int:
     parser.add_argument("model", type=Path, help="a .keras or a .tflite file")
     parser.add_argument("--set", required=True, help="300w, aflw, aflw2000_3d, …, or synthetic, which needs no files")
     parser.add_argument("--split", help="default: test, or val where the set has no test; all: every split")
+    parser.add_argument("--dir", help="the folder that holds the set (default: EDGEFACE_FACES, EDGEFACE_DATA)")
     parser.add_argument("--limit", type=int, help="the first so many faces")
     parser.add_argument("--markup", help="the landmarks to score (default: the protocol's)")
     parser.add_argument("--stages", type=int, help="of a .keras file: its first so many stages")
@@ -68,7 +76,7 @@ def run_evaluate(argv: Sequence[str]) -> int:
     # What is cheap to get wrong is checked first: the model, then the faces, then the run.
     has = markups_of(args.model)
     split = args.split or evaluation_split(args.set)
-    samples = load_set(args.set, None if split == "all" else split, args.limit)
+    samples = load_set(args.set, None if split == "all" else split, args.limit, args.dir)
     protocol, markup = protocol_for(args.set, samples, has, args.markup)
     network = load_network(args.model, markup, args.stages, args.threads)
     scores = evaluate(network, samples, protocol)

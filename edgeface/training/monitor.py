@@ -15,6 +15,7 @@ import numpy as np
 from edgeface.errors import InputError
 from edgeface.training.checkpoint import append_row, read_rows, save_checkpoint
 from edgeface.training.config import TrainConfig
+from edgeface.training.distribution import undistributed
 from edgeface.training.evaluate import PreparedFaces, Scores, score
 from edgeface.training.networks import KerasNetwork
 
@@ -26,15 +27,26 @@ class Validation:
     network: KerasNetwork
     faces: PreparedFaces
     name: str
+    trained: keras.Model
+    copy: keras.Model | None = None
+    """One device's copy of a distributed model, of which ``network`` then is a part."""
 
     def score(self) -> Scores:
+        if self.copy is None:
+            return self._score()
+        with undistributed():
+            self.copy.set_weights(self.trained.get_weights())
+            return self._score()
+
+    def _score(self) -> Scores:
         return score(self.network.infer_batch(self.faces.crops), self.faces, self.network.markup)
 
 
 class Monitor(keras.callbacks.Callback):
     """Counts steps from ``start``; after every epoch it validates, writes the row, then the checkpoint.
 
-    A context: it owns the terminal's progress bar while `fit` runs.
+    files: metrics.csv and checkpoint.npz; None on a process that writes none. A context: it owns the terminal's
+    progress bar while `fit` runs.
 
     The row comes first: a kill in between leaves one row too many, which a resumed run drops, never one too few.
     """
@@ -44,23 +56,22 @@ class Monitor(keras.callbacks.Callback):
         config: TrainConfig,
         network: keras.Model,
         start: int,
-        metrics: Path,
-        checkpoint: Path,
+        files: tuple[Path, Path] | None,
         fingerprint: str,
         validation: Validation | None,
         say: Callable[[str], None],
     ):
         super().__init__()
         self.config, self.network, self.step = config, network, start
-        self.metrics_path, self.checkpoint_path, self.fingerprint = metrics, checkpoint, fingerprint
+        self.files, self.fingerprint = files, fingerprint
         self.validation, self.say = validation, say
         self.saved_step = start
-        rows = read_rows(metrics)
+        rows = read_rows(files[0]) if files else []
         self._seconds = float(rows[-1]["seconds"]) if rows else 0.0
         self._bar = None
 
     def __enter__(self):
-        self._bar = _bar(self.config.steps, self.step)
+        self._bar = _bar(self.config.steps, self.step) if self.files else None
         return self
 
     def __exit__(self, *_):
@@ -108,10 +119,21 @@ class Monitor(keras.callbacks.Callback):
         row["step_seconds"] = round(step_seconds, 4)
         self._seconds += time.perf_counter() - self._epoch_start
         row["seconds"] = round(self._seconds, 2)
-        append_row(self.metrics_path, row)
-        save_checkpoint(self.checkpoint_path, self.network, trainer.optimizer, self.step, self.fingerprint)
-        self.saved_step = self.step
+        self._write(row)
         self._print(self._line(row, step_seconds))
+
+    def _write(self, row: dict) -> None:
+        if not self.files:
+            return
+        metrics, checkpoint = self.files
+        try:
+            append_row(metrics, row)
+            save_checkpoint(checkpoint, self.network, self.model.optimizer, self.step, self.fingerprint)
+        except InputError as error:
+            raise InputError(
+                f"{error}. The last good state is that of step {self.saved_step}: the same command goes on from it"
+            ) from error
+        self.saved_step = self.step
 
     def _line(self, row: dict, step_seconds: float) -> str:
         parts = [f"step {self.step}/{self.config.steps}", f"loss {row['loss']:.4f}"]

@@ -40,7 +40,8 @@ class Source:
     """Faces to draw from.
 
     ``weight``: its share of the faces ("mixed") or of the batches ("alternate"), against the others'.
-    ``markups``: only these are used (None: all it has). ``pose``: False masks its poses.
+    ``markups``: only these are used (None: all it has). ``pose``: False masks its poses. ``skipped``: "id: reason" of
+    the faces that could not be used and are not in ``packed``.
     """
 
     packed: PackedFaces
@@ -48,6 +49,7 @@ class Source:
     name: str
     markups: tuple[str, ...] | None = None
     pose: bool = True
+    skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.packed.images) == 0:
@@ -82,6 +84,7 @@ def batches(
     mode: Mode = "mixed",
     threads: int = 2,
     prefetch: int = 8,
+    rows: tuple[int, int] | None = None,
 ) -> grain.IterDataset:
     """A grain dataset of (x, y), in effect without end, from ``start_step`` on.
 
@@ -92,10 +95,14 @@ def batches(
     the heads whose markup it carries are trained by it (AC-DC, sec. 3). Each source is drawn without replacement,
     reshuffled when it is through. ``threads`` fill a buffer of ``prefetch`` batches; 0 makes each batch when asked for.
 
+    rows: [start, stop) of every batch, for one of several processes that make a batch together; None: all.
+
     ``model.fit(batches(...), steps_per_epoch=n)`` works on every backend. A face that cannot be used raises
     InputError with its source and id.
     """
-    faces = FaceBatches(tuple(sources), config, tuple(markups), side, channels, batch_size, seed, start_step, mode)
+    faces = FaceBatches(
+        tuple(sources), config, tuple(markups), side, channels, batch_size, seed, start_step, mode, rows
+    )
     # Without these options grain reads with 16 threads, 500 batches ahead.
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch if threads else 0)
     return grain.MapDataset.source(faces).to_iter_dataset(options)
@@ -114,6 +121,7 @@ class FaceBatches:
     seed: int
     start_step: int = 0
     mode: Mode = "mixed"
+    rows: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if not self.sources:
@@ -127,6 +135,8 @@ class FaceBatches:
             raise InputError(f"mode must be mixed or alternate. Received: {self.mode!r}")
         if not (0 <= self.seed < _SHUFFLE and 0 <= self.start_step < STEPS):
             raise InputError(f"seed and start_step must not be negative. Received: {self.seed}, {self.start_step}")
+        if self.rows is not None and not 0 <= self.rows[0] < self.rows[1] <= self.batch_size:
+            raise InputError(f"rows must lie in a batch of {self.batch_size}. Received: {self.rows}")
         for name in self.markups:
             markup(name)
 
@@ -135,12 +145,13 @@ class FaceBatches:
 
     def __getitem__(self, item: int) -> Batch:
         step = self.start_step + item
-        image = np.empty((self.batch_size, self.side, self.side, self.channels), np.float32)
-        y = empty_targets(self.batch_size, self.markups)
-        for row in range(self.batch_size):
+        start, stop = self.rows or (0, self.batch_size)
+        image = np.empty((stop - start, self.side, self.side, self.channels), np.float32)
+        y = empty_targets(stop - start, self.markups)
+        for i, row in enumerate(range(start, stop)):
             source, face = self.drawn(step, row)
             rng = _stream(self.seed, step * self.batch_size + row)
-            image[row] = place(self.sources[source], face, self.config, self.markups, y, row, rng, image.shape[1:])
+            image[i] = place(self.sources[source], face, self.config, self.markups, y, i, rng, image.shape[1:])
         return {"image": image}, y
 
     def drawn(self, step: int, row: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ import os
 import platform
 import re
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -29,17 +29,18 @@ from edgeface.headpose import ANGLES
 from edgeface.models.deploy import landmark_markups
 from edgeface.models.io import config_of, load_model, model_info, save_model
 from edgeface.models.presets import ModelConfig, build, preset
-from edgeface.training.checkpoint import load_checkpoint, read_rows, truncate_rows
+from edgeface.training.checkpoint import checkpoint_step, load_checkpoint, read_rows, truncate_rows
 from edgeface.training.config import TrainConfig, as_dict, from_dict
+from edgeface.training.distribution import Team, check_agreement, distributed, team, undistributed
 from edgeface.training.evaluate import prepare, protocol_for
+from edgeface.training.folder import CHECKPOINT, CONFIG, DAY_S, METRICS, MODEL, held, remove_leavings
 from edgeface.training.losses import loss_for
 from edgeface.training.monitor import Monitor, Validation
 from edgeface.training.networks import deployed
+from edgeface.training.packing import unknown_labels
 from edgeface.training.pipeline import Source, batches, measure_throughput
 from edgeface.training.sources import load_sources
 from edgeface.training.trainer import AlignmentTrainer, make_optimizer
-
-MODEL, CHECKPOINT, METRICS, CONFIG = "model.keras", "checkpoint.npz", "metrics.csv", "config.json"
 
 
 def say_plainly(message: str) -> None:
@@ -52,16 +53,25 @@ def train(
     resume: bool = True,
     model: keras.Model | None = None,
     say: Callable[[str], None] = say_plainly,
+    distribute: bool = False,
 ) -> Path:
     """Runs (or goes on with, or reuses) the training that ``config`` describes; the path of the finished model.keras.
 
     model: a ready network to train in place of the one that the config names (it must have the config's shape).
-    InputError: a folder with another config's run, faces that cannot be read, a loss that is not finite.
+    distribute: on all devices of all processes, see `edgeface.training.distribution`; not part of the config, since a
+    run may go on with another number of them.
+    InputError: a folder with another config's run or another process, too many faces that cannot be read, a loss that
+    is not finite, a full disk; the same call goes on from the last checkpoint.
     """
     out = Path(out)
     if resume and already_trained(config, out, MODEL):
         say(f"{out / MODEL}: trained already")
         return out / MODEL
+    with distributed(distribute) as members, held(out) if members.first else nullcontext():
+        return _train(config, out, resume, model, members.speaker(say))
+
+
+def _train(config: TrainConfig, out: Path, resume: bool, model: keras.Model | None, say: Callable[[str], None]) -> Path:
     network_config = network_config_of(config)
     with _dtype_policy(config.precision):
         keras.utils.set_random_seed(config.seed)
@@ -69,9 +79,12 @@ def train(
     if config.init and model is None:
         start_from(network, network_config, config.init)
     record = fit_network(network, config, out, resume, say)
+    if not team().first:
+        return out / MODEL
     if config.precision != "float32":
         # Bfloat16 casts must not reach the converter; the weights themselves have been float32 all along.
-        trained, network = network, build(network_config)
+        with undistributed():
+            trained, network = network, build(network_config)
         network.set_weights(trained.get_weights())
     crop = {"rule": "square", "scale": config.augment.crop_scale}
     save_model(network, out / MODEL, model_info(network_config) | {"crop": crop, "training": record})
@@ -89,12 +102,17 @@ def fit_network(
 ) -> dict[str, Any]:
     """Trains any network with the outputs of `edgeface.models` (a quantised twin too) in place; writes the run's files
     but not the model. Returns the record that goes into the model's file."""
-    out = Path(out)
+    out, members = Path(out), team()
+    rows = members.rows(config.batch_size)
+    say = members.speaker(say)
+    if members.first:
+        remove_leavings(out)
+        remove_leavings(out.parent / "cache", older_than_s=DAY_S)  # others may be writing there
     loss = loss_for(network, config.loss)
     side, _, channels = network.input_shape[1:]
     markups = landmark_markups(network)
     if not resume:
-        for name in (MODEL, CHECKPOINT, METRICS, CONFIG):
+        for name in (MODEL, CHECKPOINT, METRICS, CONFIG) if members.first else ():
             (out / name).unlink(missing_ok=True)
     elif (out / CONFIG).exists():
         _check_same(config, out)
@@ -102,7 +120,7 @@ def fit_network(
     untrained = untrained_heads(sources, network)
     if untrained:
         say(f"no source labels {', '.join(untrained)}: what the network says of it will mean nothing")
-    validation = _validation(network, config, untrained)
+    validation = _validation(network, config, untrained, members)
 
     trainer = trainer_type(network, loss)
     optimizer = make_optimizer(
@@ -111,22 +129,28 @@ def fit_network(
     optimizer.build(trainer.trainable_variables)
     trainer.compile(optimizer=optimizer, jit_compile=_jit())
 
-    write_json(out / CONFIG, {"config": as_dict(config), "network": _network_facts(network)} | environment())
+    facts = {"config": as_dict(config), "network": _network_facts(network), "sources": _source_facts(sources)}
+    facts |= {"devices": members.devices, "processes": members.processes}
     fingerprint = hashlib.sha256(json.dumps(as_dict(config), sort_keys=True).encode()).hexdigest()
-    step = 0
-    if (out / CHECKPOINT).exists():
-        step = load_checkpoint(out / CHECKPOINT, network, optimizer, fingerprint)
+    step = checkpoint_step(out / CHECKPOINT) if resume else 0
+    # Before anything is loaded: assigning different values to one distributed variable ends in JAX's own words.
+    check_agreement(members, f"step {step}, {[(s.name, len(s.packed)) for s in sources]}, config {fingerprint[:8]}")
+    if step:
+        load_checkpoint(out / CHECKPOINT, network, optimizer, fingerprint)
         say(f"going on from step {step} of {config.steps}")
-    truncate_rows(out / METRICS, step)
+    if members.first:
+        write_json(out / CONFIG, facts | environment())
+        truncate_rows(out / METRICS, step)
 
     if step < config.steps:
         shape = (config.augment, markups, side, channels, config.batch_size, config.seed)
-        rate = measure_throughput(batches(sources, *shape, start_step=step, mode=config.mode), steps=12)
-        say(f"input pipeline alone: {rate:.0f} faces/s, {1000 * config.batch_size / rate:.0f} ms a batch")
-        monitor = Monitor(config, network, step, out / METRICS, out / CHECKPOINT, fingerprint, validation, say)
+        rate = measure_throughput(batches(sources, *shape, start_step=step, mode=config.mode, rows=rows), steps=12)
+        say(f"input pipeline alone: {rate:.0f} faces/s, {1000 * (rows[1] - rows[0]) / rate:.0f} ms a batch")
+        files = (out / METRICS, out / CHECKPOINT) if members.first else None
+        monitor = Monitor(config, network, step, files, fingerprint, validation, say)
         with _plain_errors(), monitor:
             trainer.fit(
-                batches(sources, *shape, start_step=step, mode=config.mode),
+                batches(sources, *shape, start_step=step, mode=config.mode, rows=rows),
                 initial_epoch=step // config.epoch_steps,
                 epochs=-(-config.steps // config.epoch_steps),
                 steps_per_epoch=config.epoch_steps,
@@ -136,14 +160,16 @@ def fit_network(
             )
     # fit ends with this too; here for a run that was killed after its last step.
     optimizer.finalize_variable_values(trainer.trainable_variables)
-    rows = read_rows(out / METRICS)
+    curve = (read_rows(out / METRICS) if members.first else []) or [
+        {"seconds": "0"}
+    ]  # removed by hand: no reason to lose the model
     return {
         "config": as_dict(config),
         "steps": config.steps,
-        "seconds": round(float(rows[-1]["seconds"]), 1),
-        "sources": [{"name": s.name, "faces": len(s.packed), "weight": s.weight} for s in sources],
+        "seconds": round(float(curve[-1]["seconds"]), 1),
+        "sources": _source_facts(sources),
         "untrained": untrained,
-        "last": {k: float(v) for k, v in rows[-1].items() if v != "nan"},
+        "last": {k: float(v) for k, v in curve[-1].items() if v != "nan"},
     } | environment()
 
 
@@ -182,15 +208,21 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _validation(network: keras.Model, config: TrainConfig, untrained: list[str]) -> Validation | None:
+def _validation(network: keras.Model, config: TrainConfig, untrained: list[str], members: Team) -> Validation | None:
     v = config.validation
     if v is None:
         return None
-    samples = load_set(v.set, v.split, v.limit)
+    samples = load_set(v.set, v.split, v.limit, v.dir)
     trained = [m for m in landmark_markups(network) if m not in untrained]
     protocol, markup = protocol_for(v.set, samples, trained, v.markups[0] if v.markups else None)
-    view = deployed(network, config.name, markup, crop_scale=config.augment.crop_scale)
-    return Validation(view, prepare(samples, protocol, view.side, view.channels, view.crop_scale), v.set)
+    copy = None
+    if members.devices > 1:
+        # Scored by each process for itself: faces need not divide by the devices, and none waits for another.
+        with undistributed():
+            copy = keras.models.clone_model(network)
+    view = deployed(copy or network, config.name, markup, crop_scale=config.augment.crop_scale)
+    faces = prepare(samples, protocol, view.side, view.channels, view.crop_scale)
+    return Validation(view, faces, v.set, network, copy)
 
 
 def start_from(network: keras.Model, network_config: ModelConfig, path: str) -> None:
@@ -218,6 +250,20 @@ def _check_same(config: TrainConfig, out: Path) -> None:
     changed = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
     if changed:
         raise InputError(f"{out} must be a new folder or this config's run. Received: a run with other {changed}")
+
+
+def _source_facts(sources: list[Source]) -> list[dict[str, Any]]:
+    """What was trained on, and what was not: faces left out with their reasons, labels that are unknown."""
+    return [
+        {
+            "name": s.name,
+            "faces": len(s.packed),
+            "weight": s.weight,
+            "skipped": list(s.skipped),
+            "unknown": unknown_labels(s.packed, s.markups or tuple(s.packed.landmarks), s.pose),
+        }
+        for s in sources
+    ]
 
 
 def _network_facts(network: keras.Model) -> dict[str, Any]:

@@ -84,7 +84,7 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing in the code under test catches it."""
 
 
-def run_killed_at(run: TrainConfig, out: Path, step: int, set_attribute) -> None:
+def run_killed_at(run: TrainConfig, out: Path, step: int, set_attribute, distribute: bool = False) -> None:
     """Trains until ``step``, then dies at the worst moment: the row is written, its checkpoint is not."""
     import edgeface.training.monitor as monitor
     from edgeface.training.train import train
@@ -98,7 +98,7 @@ def run_killed_at(run: TrainConfig, out: Path, step: int, set_attribute) -> None
 
     set_attribute(monitor, "save_checkpoint", save_checkpoint)
     try:
-        train(run, out, say=lambda text: None)
+        train(run, out, say=lambda text: None, distribute=distribute)
     except Killed:
         return
     finally:
