@@ -7,6 +7,7 @@ run that resumes at step k sees exactly what an uninterrupted one sees, whatever
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ def batches(
     seed: int,
     start_step: int = 0,
     mode: Mode = "mixed",
-    threads: int = 2,
+    threads: int | None = None,
     prefetch: int = 8,
     rows: tuple[int, int] | None = None,
 ) -> grain.IterDataset:
@@ -93,7 +94,8 @@ def batches(
 
     "mixed" draws every batch over all sources by weight; "alternate" takes one source a batch, in turn, so that only
     the heads whose markup it carries are trained by it (AC-DC, sec. 3). Each source is drawn without replacement,
-    reshuffled when it is through. ``threads`` fill a buffer of ``prefetch`` batches; 0 makes each batch when asked for.
+    reshuffled when it is through. ``threads`` (None: one a core, 2 to ``prefetch``) fill a buffer of ``prefetch``
+    batches; 0 makes each batch when asked for.
 
     rows: [start, stop) of every batch, for one of several processes that make a batch together; None: all.
 
@@ -103,9 +105,16 @@ def batches(
     faces = FaceBatches(
         tuple(sources), config, tuple(markups), side, channels, batch_size, seed, start_step, mode, rows
     )
+    if threads is None:
+        threads = min(max(2, cores()), prefetch)
     # Without these options grain reads with 16 threads, 500 batches ahead.
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch if threads else 0)
     return grain.MapDataset.source(faces).to_iter_dataset(options)
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

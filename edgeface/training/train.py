@@ -138,6 +138,7 @@ def fit_network(
     if step:
         load_checkpoint(out / CHECKPOINT, network, optimizer, fingerprint)
         say(f"going on from step {step} of {config.steps}")
+        _say_other_faces(out, sources, say)
     if members.first:
         write_json(out / CONFIG, facts | environment())
         truncate_rows(out / METRICS, step)
@@ -160,9 +161,8 @@ def fit_network(
             )
     # fit ends with this too; here for a run that was killed after its last step.
     optimizer.finalize_variable_values(trainer.trainable_variables)
-    curve = (read_rows(out / METRICS) if members.first else []) or [
-        {"seconds": "0"}
-    ]  # removed by hand: no reason to lose the model
+    # A curve that was removed by hand is no reason to lose the model.
+    curve = (read_rows(out / METRICS) if members.first else []) or [{"seconds": "0"}]
     return {
         "config": as_dict(config),
         "steps": config.steps,
@@ -264,6 +264,16 @@ def _source_facts(sources: list[Source]) -> list[dict[str, Any]]:
         }
         for s in sources
     ]
+
+
+def _say_other_faces(out: Path, sources: list[Source], say: Callable[[str], None]) -> None:
+    """A warning where the run began with other faces: it can go on, but not as if it had never stopped."""
+    recorded = read_json(out / CONFIG).get("sources") if (out / CONFIG).exists() else None
+    began = [(s["name"], s["faces"]) for s in recorded or ()]
+    now = [(s.name, len(s.packed)) for s in sources]
+    if recorded and began != now:
+        text = [", ".join(f"{name} {faces}" for name, faces in pairs) for pairs in (began, now)]
+        say(f"not the faces that this run began with: {text[0]} then, {text[1]} now; its batches differ from here on")
 
 
 def _network_facts(network: keras.Model) -> dict[str, Any]:

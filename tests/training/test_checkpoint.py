@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from edgeface.errors import InputError
-from edgeface.training.checkpoint import append_row, load_checkpoint, read_rows, save_checkpoint, truncate_rows
+from edgeface.training.checkpoint import (
+    append_row,
+    checkpoint_step,
+    load_checkpoint,
+    read_rows,
+    save_checkpoint,
+    truncate_rows,
+)
 
 
 def made(width: int = 3, seed: int = 0):
@@ -77,6 +84,20 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["c.npz"]
+
+
+def test_weights_that_are_not_finite_never_replace_a_good_state(tmp_path):
+    path, one = tmp_path / "c.npz", made()
+    save_checkpoint(path, *one, 4, "config")
+    good = path.read_bytes()
+    weight = one[0].trainable_variables[0]
+    weight.assign(np.full(weight.shape, np.nan))
+    with pytest.raises(
+        InputError, match=r"weights must be finite to be saved. Received: NaN or infinity in network/0000"
+    ):
+        save_checkpoint(path, *one, 8, "config")
+    assert path.read_bytes() == good and checkpoint_step(path) == 4
+    assert checkpoint_step(tmp_path / "none.npz") == 0
 
 
 def test_rows(tmp_path):

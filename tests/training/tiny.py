@@ -21,6 +21,7 @@ CCR = {
     "stem": [4, 4],
     "width": 8,
     "hourglass_depth": 1,
+    "patch": False,
     "pose_widths": [4, 8, 8],
     "markups": ["mtfl5"],
     "bins": 12,

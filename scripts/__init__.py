@@ -1,0 +1,1 @@
+"""Programs for this repository's own work, not in the wheel."""

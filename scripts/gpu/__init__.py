@@ -1,0 +1,17 @@
+"""Training on a machine with a GPU and JAX, but without a network, TensorFlow or OpenCV.
+
+1. Here, where the faces are: one file of crops, as many as fit into a limit.
+
+       python -m scripts.gpu.pack configs/acdc_s_300w.toml --out pack.npz --limit-mib 40 \\
+           --set batch_size=512 --set precision=mixed_bfloat16
+
+2. There, from the repository's root; again with the same folder to go on where it stopped:
+
+       KERAS_BACKEND=jax PYTHONPATH=SITE python -m scripts.gpu.train pack.npz --out OUT --seconds 500
+
+   OUT gets checkpoint.npz, metrics.csv, record.json and model.keras, which `edgeface evaluate` and `python -m convert`
+   take. With --part-mib 15 files are cut into pieces of that size, and joined again where they are read.
+
+SITE, beside that machine's jax and numpy, holds wheels unpacked by `pip install --no-index --no-deps --target SITE`:
+keras, namex, optree, h5py, absl-py, rich, markdown-it-py, mdurl, pygments, ml_dtypes, typing_extensions, packaging.
+"""
