@@ -1,6 +1,6 @@
 # make help lists what there is. Needs Python 3.11 or later with pip; uses uv where it is installed.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-runtimes lint format lock wheel clean distclean
+.PHONY: help venv demo test test-runtimes test-kill lint format lock wheel clean distclean
 
 JOBS ?= 2
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -40,6 +40,9 @@ RUNTIME ?= all
 FILES ?= $(wildcard edgeface/zoo/*.tflite)
 test-runtimes: $(READY)  ## golden faces in every runtime: tflite-runtime, arm64, GPU engine, browser (RUNTIME=, FILES=)
 	$(BIN)/python -m convert.runtimes $(RUNTIME) $(FILES)
+
+test-kill: $(READY)  ## ten SIGKILLs at random moments of a training
+	EDGEFACE_KILLS=10 $(TEST_ENV) $(BIN)/python -m pytest -q tests/training/test_kill.py
 
 lint: $(READY)  ## ruff (rules and format) and the directions of imports
 	$(BIN)/ruff check .
