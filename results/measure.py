@@ -81,8 +81,8 @@ def measure(name: str) -> bool:
             passed &= all(row.passed for row in one.rows if row.variant == "int8_qat")
     about = {"command": command, "machine": machine(), "commit": commit()}
     write_json(HERE / name / "conversion.json", about | {"seconds_for_all_variants": seconds})
-    time_again(name)
     write_json(HERE / name / "training.json", {kind: read_info(p)["training"] for kind, p in _files(model, twin)})
+    time_again(name)
     return passed
 
 

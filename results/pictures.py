@@ -11,6 +11,7 @@ import numpy as np
 from edgeface.datasets.synthetic import face_seed, render_face, write_contact_sheet
 from edgeface.errors import InputError
 from edgeface.images import write_image
+from edgeface.markup import MARKUPS
 from edgeface.metrics import nme
 from edgeface.runtime.drawing import draw_axes, draw_landmarks
 from edgeface.runtime.predictor import Predictor
@@ -41,19 +42,24 @@ def predictions(model: str) -> np.ndarray:
 
 
 def failures(model: str) -> np.ndarray:
-    """The `WORST` of `SEARCHED` rendered test faces by NME (of the box): truth in white, the answer in colour."""
+    """The `WORST` of `SEARCHED` rendered test faces by NME (of the box): truth in white, the answer in colour.
+
+    Hidden points count and are shown where the markup has them: those of a projected head."""
     predictor = Predictor.load(model)
     found = []
     for i in range(SEARCHED):
         face = render_face(face_seed(i, split="test"), SIDE)
         truth = face.landmarks_px[predictor.markup]
         answer = predictor.predict(face.image, face.box)
-        found.append((float(nme(answer.landmarks_px[None], truth[None], np.array([face.box.size]))[0]), i, answer))
+        counts = face.visible[predictor.markup] | MARKUPS[predictor.markup].projected
+        error = nme(answer.landmarks_px[None], truth[None], np.array([face.box.size]), counts[None])[0]
+        found.append((float(error), i, answer))
     tiles = []
     for error, i, answer in sorted(found, key=lambda one: -one[0])[:WORST]:
         face = render_face(face_seed(i, split="test"), SIDE)
         tile = cv2.resize(face.image, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
-        for x, y in (face.landmarks_px[predictor.markup] + 0.5) * 2 - 0.5:
+        counts = face.visible[predictor.markup] | MARKUPS[predictor.markup].projected
+        for x, y in (face.landmarks_px[predictor.markup][counts] + 0.5) * 2 - 0.5:
             cv2.circle(tile, (round(float(x)), round(float(y))), 3, (255, 255, 255), 1, cv2.LINE_AA)
         draw_landmarks(tile, (answer.landmarks_px + 0.5) * 2 - 0.5, predictor.markup)
         tile = cv2.resize(tile, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
