@@ -12,8 +12,6 @@ the figures are to be taken again on a quiet machine.
 
 from __future__ import annotations
 
-import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +21,9 @@ import numpy as np
 
 from edgeface.errors import InputError
 from edgeface.runtime.interpreter import TFLiteModel
+from edgeface.runtime.machine import machine
+
+__all__ = ["Latency", "machine", "measure", "speedup"]
 
 BURST = 5
 
@@ -85,21 +86,8 @@ def speedup(file: Latency, base: Latency, cpu: bool = False) -> float:
     return float(np.median(np.divide(times[1], times[0])))
 
 
-def machine() -> dict[str, str | int]:
-    """What the figures were measured on."""
-    return {"cpu": _cpu(), "cores": os.cpu_count() or 1, "system": f"{platform.system()} {platform.machine()}"}
-
-
 def _latency(wall_ms: np.ndarray, cpu_ms: np.ndarray, threads: int) -> Latency:
     """Both (rounds, burst)."""
     p50, p90 = np.percentile(wall_ms, [50, 90])
     rounds = [tuple(np.median(spent, axis=1).tolist()) for spent in (wall_ms, cpu_ms)]
     return Latency(float(p50), float(p90), wall_ms.size, threads, rounds[0], float(np.median(cpu_ms)), rounds[1])
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import struct
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -248,6 +249,13 @@ def attach_card(path: str | Path, card: Card) -> Card:
     return dataclasses.replace(inside, file_sha256=hashlib.sha256(whole).hexdigest(), file_bytes=len(whole))
 
 
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, OSError, NotImplementedError, RuntimeError, EOFError),
+    *(ValueError, KeyError, IndexError, OverflowError, MemoryError),
+)
+"""What zipfile raises on a damaged archive: whatever the byte that is wrong leads it to."""
+
+
 def split_card(data: bytes, path: str | Path = "the model") -> tuple[bytes, bytes | None]:
     """A `.tflite`'s flatbuffer and the JSON text of its card, None where it has none."""
     if not zipfile.is_zipfile(io.BytesIO(data)):
@@ -262,7 +270,9 @@ def split_card(data: bytes, path: str | Path = "the model") -> tuple[bytes, byte
             if card.file_size > MAX_CARD_BYTES:
                 raise InputError(f"the card inside {path} must be at most 1 MB. Received: {card.file_size} bytes")
             return data[:start], archive.read(card)
-    except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError, RuntimeError, EOFError) as error:
+    except InputError:
+        raise
+    except _UNREADABLE as error:
         raise InputError(f"the card inside {path} must be readable. Received: {error}") from None
 
 

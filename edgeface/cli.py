@@ -8,16 +8,12 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from edgeface import __version__, zoo
 from edgeface.card import Card, read_card
 from edgeface.errors import InputError
-from edgeface.images import read_image, write_image
-from edgeface.runtime.detector import YuNet
-from edgeface.runtime.predictor import Predictor
-from edgeface.runtime.show import draw_face, face_json, face_text
+from edgeface.runtime.commands import bench, live, predict
 
 EXTRA_OF = {"tensorflow": "convert", "jax": "jax"}
 """The extra that brings a module; `train` brings the rest."""
@@ -63,7 +59,7 @@ def _parser() -> _Parser:
     )
     parser.add_argument("--version", action="version", version=f"edgeface {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_predict(commands)
+    _add_device(commands)
     _add_zoo(commands)
     commands.add_parser("train", help="train a network as a config file says", add_help=False)
     commands.add_parser("evaluate", help="score a .keras or .tflite model on annotated faces", add_help=False)
@@ -83,69 +79,11 @@ def _command(commands: Any, name: str, run: Callable, about: str, examples: str 
     return parser
 
 
-def _add_predict(commands: Any) -> None:
-    parser = _command(
-        commands,
-        "predict",
-        _predict,
-        "landmarks and head pose of the faces in images",
-        "  edgeface predict face.jpg --model acdc_s.tflite --out drawn.png\n"
-        "  edgeface predict photo.jpg --model acdc_s.tflite --box 120 80 260 230\n"
-        "  edgeface predict *.jpg --model acdc_s.tflite --detector yunet.onnx --json\n\n"
-        "Without --box and --detector an image is taken as the crop of one face, with a margin around it.",
-    )
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="image files")
-    parser.add_argument("--model", required=True, metavar="NAME|PATH", help="a packaged model or a .tflite file")
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument(
-        "--box",
-        nargs=4,
-        type=float,
-        metavar=("X0", "Y0", "X1", "Y1"),
-        help="the face's tight box in pixels: brows to chin, ear to ear",
-    )
-    where.add_argument("--detector", metavar="ONNX", help="find the faces with this YuNet file")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line, one line an image")
-    parser.add_argument("--out", metavar="PATH", help="draw into this image; with several IMAGEs, into this folder")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="interpreter threads (default: 1)")
-
-
-def _predict(args: argparse.Namespace) -> int:
-    predictor = Predictor.load(args.model, args.threads)
-    detector = YuNet(args.detector) if args.detector else None
-    targets = _targets(args.images, args.out)
-    for source, target in zip(args.images, targets, strict=True):
-        image = read_image(source)
-        boxes = [args.box] if detector is None else [found.box for found in detector.detect(image)]
-        faces = [predictor.predict(image, box) for box in boxes]
-        if args.json:
-            head = {"image": source, "model": predictor.model.card.name, "markup": predictor.markup}
-            print(json.dumps({**head, "faces": [face_json(face) for face in faces]}, allow_nan=False), flush=True)
-        else:
-            found = [face_text(face) for face in faces] or ["no face found"]
-            print("\n".join(f"{source}: {text}" for text in found), flush=True)
-        if target is not None:
-            for face in faces:
-                draw_face(image, face, predictor.markup)
-            write_image(target, image)
-    return 0
-
-
-def _targets(images: list[str], out: str | None) -> list[Path | None]:
-    """Where each drawing goes; InputError where two would go to one place, or onto an input."""
-    if out is None:
-        return [None] * len(images)
-    folder = len(images) > 1 or Path(out).is_dir()
-    if folder and Path(out).is_file():
-        raise InputError(f"--out must be a folder when there are several images. Received: {out}")
-    targets = [Path(out) / Path(image).name if folder else Path(out) for image in images]
-    if len(set(targets)) < len(targets):
-        raise InputError("images must have different names to be drawn into one folder. Received: one name twice")
-    sources = {Path(image).resolve() for image in images}
-    for target in targets:
-        if target.resolve() in sources:
-            raise InputError(f"--out must not replace an image that is read. Received: {target}")
-    return targets
+def _add_device(commands: Any) -> None:
+    """predict, live and bench, each from its own module."""
+    for module in (predict, live, bench):
+        name = module.__name__.rpartition(".")[2]
+        module.add_arguments(_command(commands, name, module.run, module.ABOUT, module.EXAMPLES))
 
 
 def _add_zoo(commands: Any) -> None:

@@ -5,6 +5,7 @@ Pixel centres are at integers: the image's top-left corner is (-0.5, -0.5).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -22,7 +23,7 @@ class Box:
 
     def __post_init__(self) -> None:
         values = (self.x0, self.y0, self.x1, self.y1)
-        if not np.isfinite(values).all() or self.x1 < self.x0 or self.y1 < self.y0:
+        if not all(map(math.isfinite, values)) or self.x1 < self.x0 or self.y1 < self.y0:
             raise ValueError(f"box must be finite with x0 <= x1 and y0 <= y1. Received: {values}")
 
     @classmethod
@@ -68,19 +69,19 @@ class Crop:
     angle_deg: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (np.isfinite([*self.center, self.size, self.angle_deg]).all() and self.size > 0):
+        if not (all(map(math.isfinite, (*self.center, self.size, self.angle_deg))) and self.size > 0):
             raise ValueError(f"crop must be finite with size > 0. Received: {self}")
 
     def matrix(self, side: int, mirror: bool = False) -> np.ndarray:
         """(2, 3): image pixels -> pixels of the ``side`` x ``side`` crop (integer centres on both sides)."""
-        scale = side / self.size
-        angle = np.deg2rad(self.angle_deg)
-        cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
-        linear = np.array([[cos, sin], [-sin, cos]])
+        # Plain floats: in a camera loop a dozen small array operations would cost a tenth of a small network.
+        scale, angle, middle = side / self.size, math.radians(self.angle_deg), (side - 1) / 2
+        cos, sin = math.cos(angle) * scale, math.sin(angle) * scale
+        x, y = self.center
+        right, down = (cos, sin, middle - (cos * x + sin * y)), (-sin, cos, middle - (cos * y - sin * x))
         if mirror:
-            linear[0] = -linear[0]
-        shift = (side - 1) / 2 - linear @ np.asarray(self.center, np.float64)
-        return np.column_stack([linear, shift])
+            right = -cos, -sin, middle + (cos * x + sin * y)
+        return np.array([right, down])
 
     def to_crop(self, points_px: np.ndarray) -> np.ndarray:
         """(..., 2) image pixels -> [0, 1] crop coordinates."""
@@ -88,7 +89,9 @@ class Crop:
 
     def to_image(self, points: np.ndarray) -> np.ndarray:
         """(..., 2) [0, 1] crop coordinates -> image pixels."""
-        inverse = cv2.invertAffineTransform(self.matrix(1))
+        angle = math.radians(self.angle_deg)
+        cos, sin = self.size * math.cos(angle), self.size * math.sin(angle)
+        inverse = np.array([[cos, -sin, self.center[0]], [sin, cos, self.center[1]]])
         return apply_affine(inverse, np.asarray(points, np.float64) - 0.5).astype(np.float32)
 
     def extract(self, image: np.ndarray, side: int) -> np.ndarray:
@@ -109,13 +112,37 @@ def warp(image: np.ndarray, matrix: np.ndarray, side: int) -> np.ndarray:
         factor = int(1 / scale)
         height, width = image.shape[:2]
         shrunk = (max(1, round(width / factor)), max(1, round(height / factor)))
-        small = cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)
+        small = _shrunk(image, shrunk, matrix, side)
         fx, fy = width / shrunk[0], height / shrunk[1]
         # small pixel u sits at image pixel (u + .5) * f - .5
         up = np.array([[fx, 0, 0.5 * fx - 0.5], [0, fy, 0.5 * fy - 0.5], [0, 0, 1]])
         image, matrix = small.reshape(*small.shape[:2], -1), (np.vstack([matrix, [0, 0, 1]]) @ up)[:2]
     out = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return out.reshape(side, side, -1)
+
+
+def _shrunk(image: np.ndarray, shrunk: tuple[int, int], matrix: np.ndarray, side: int) -> np.ndarray:
+    """The image area-averaged to ``shrunk`` (width, height) px, at least where the crop looks; elsewhere unset.
+
+    Of a large frame the crop is a small part, and averaging all of it would take longer than the network. Where
+    blocks are whole pixels, a part of the image gives the same bytes as the whole; otherwise all of it is averaged.
+    """
+    height, width = image.shape[:2]
+    fx, fy = width // shrunk[0], height // shrunk[1]
+    if (shrunk[0] * fx, shrunk[1] * fy) != (width, height):
+        return cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)
+    corners = np.array([[0, 0], [side, 0], [0, side], [side, side]]) - 0.5
+    seen = apply_affine(cv2.invertAffineTransform(matrix), corners) / (fx, fy)
+    # Two pixels more than bilinear sampling reaches; outside the image its border counts.
+    low = np.clip(np.floor(seen.min(axis=0)) - 2, 0, np.subtract(shrunk, 1)).astype(int)
+    high = np.clip(np.ceil(seen.max(axis=0)) + 3, low + 1, shrunk).astype(int)
+    (x0, y0), (x1, y1) = low.tolist(), high.tolist()
+    small = np.empty((shrunk[1], shrunk[0], *image.shape[2:]), image.dtype)
+    part = image[y0 * fy : y1 * fy, x0 * fx : x1 * fx]
+    small[y0:y1, x0:x1] = cv2.resize(part, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA).reshape(
+        y1 - y0, x1 - x0, *image.shape[2:]
+    )
+    return small
 
 
 def square_crop(box: Box, scale: float = 1.3, angle_deg: float = 0.0) -> Crop:

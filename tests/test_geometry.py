@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -110,3 +111,18 @@ def test_degenerate_input_is_refused():
         Crop((0, 0), 0)
     with pytest.raises(ValueError, match="finite"):
         Crop((np.nan, 0), 10)
+
+
+@pytest.mark.parametrize("shape", [(480, 640, 3), (480, 640, 1), (480, 640), (240, 961, 3), (97, 89, 3), (600, 20, 3)])
+def test_shrinking_the_part_that_is_seen_changes_no_byte(shape, monkeypatch):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, shape, dtype=np.uint8)
+    crops = [
+        Crop(tuple(rng.uniform(-100, 700, 2)), float(np.exp(rng.uniform(3, 7))), float(rng.uniform(-180, 180)))
+        for _ in range(60)
+    ]
+    part = [crop.extract(image, 32) for crop in crops]
+    whole = lambda image, shrunk, matrix, side: cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)  # noqa: E731
+    monkeypatch.setattr("edgeface.geometry._shrunk", whole)
+    for seen, crop in zip(part, crops, strict=True):
+        np.testing.assert_array_equal(seen, crop.extract(image, 32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import numpy as np
 
 from edgeface.errors import InputError
 from edgeface.geometry import Box
+from edgeface.runtime.download import yunet_file
 from edgeface.runtime.predictor import check_image
+from edgeface.runtime.quiet import quiet_opencv
 
 # Least squares on 1404 faces of 300W train and AFLW: a side's distance from the centre of YuNet's box, in units of
 # sqrt(w * h). On 472 held-out faces (300W test, AFLW2000-3D) the result overlaps the tight box of the 68 points with
@@ -39,26 +42,34 @@ class Detection:
 
 
 class YuNet:
-    """`cv2.FaceDetectorYN`; the image is shrunk to at most ``longest`` px before it is searched."""
+    """`cv2.FaceDetectorYN`; the image is shrunk to at most ``longest`` px before it is searched.
 
-    def __init__(self, path: str | Path, threshold: float = 0.6, longest: int = 640) -> None:
-        """InputError: no such file, or not a detector that OpenCV loads."""
-        path = Path(path)
+    It finds faces from about 10 px wide in the shrunk image. Safe to share between threads, which take turns.
+    """
+
+    def __init__(self, path: str | Path | None = None, threshold: float = 0.6, longest: int = 640) -> None:
+        """path None: the user's cached copy, downloaded once (see `edgeface.runtime.download`).
+
+        InputError: no such file, not a detector that OpenCV loads, or nothing to download it with.
+        """
+        if not 0 < threshold < 1:
+            raise InputError(f"detection threshold must be between 0 and 1. Received: {threshold}")
+        if longest < 32:
+            raise InputError(f"longest must be at least 32 px. Received: {longest}")
+        path = yunet_file() if path is None else Path(path)
         if not path.is_file():
             got = "a folder" if path.is_dir() else "no such file"
             raise InputError(f"detector must be a YuNet .onnx file. Received: {path}, {got}")
-        level = cv2.utils.logging.getLogLevel()
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # OpenCV 5 warns about its own default target
         try:
-            self._detector = cv2.FaceDetectorYN.create(str(path), "", (320, 320), threshold, 0.3, 100)
-            # A network of another kind loads as well, and fails only when it is run.
-            self._detector.detect(np.zeros((320, 320, 3), np.uint8))
+            with quiet_opencv():  # OpenCV 5 warns about its own default target
+                self._detector = cv2.FaceDetectorYN.create(str(path), "", (320, 320), threshold, 0.3, 100)
+                # A network of another kind loads as well, and fails only when it is run.
+                self._detector.detect(np.zeros((320, 320, 3), np.uint8))
         except cv2.error as error:
             reason = str(error.err or error).strip().split("\n")[0]
             raise InputError(f"detector must be a YuNet .onnx file. Received: {path}, {reason}") from None
-        finally:
-            cv2.utils.logging.setLogLevel(level)
         self.longest = longest
+        self._lock = threading.Lock()
 
     def detect(self, image: np.ndarray) -> list[Detection]:
         """Faces in an RGB uint8 image (H, W, 3), the largest first."""
@@ -67,15 +78,19 @@ class YuNet:
         scale = min(1.0, self.longest / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        self._detector.setInputSize(size)
-        _, found = self._detector.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+        bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
+        with self._lock:
+            self._detector.setInputSize(size)
+            _, found = self._detector.detect(bgr)
         # YuNet counts from the corner of the first pixel, we from its centre.
         back = np.array([width / size[0], height / size[1]])
         faces = []
         for row in [] if found is None else found.astype(np.float64):
             points = row[4:14].reshape(5, 2) * back - 0.5
-            (x0, y0), (x1, y1) = row[:2] * back - 0.5, (row[:2] + row[2:4]) * back - 0.5
-            faces.append(Detection(Box(x0, y0, x1, y1), points.astype(np.float32), float(row[14])))
+            x0, y0, x1, y1 = np.concatenate([row[:2] * back, (row[:2] + row[2:4]) * back]).tolist()
+            box = x0 - 0.5, y0 - 0.5, x1 - 0.5, y1 - 0.5
+            if np.isfinite(row).all() and x1 > x0 and y1 > y0:
+                faces.append(Detection(Box(*box), points.astype(np.float32), float(row[14])))
         return sorted(faces, key=lambda face: -face.yunet_box.size)
 
 

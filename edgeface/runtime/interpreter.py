@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import importlib
 import json
@@ -26,8 +27,7 @@ def interpreter_module() -> ModuleType:
     for name in INTERPRETERS:
         try:
             module = importlib.import_module(name)
-            if not callable(module.Interpreter):
-                raise AttributeError("no Interpreter in it")
+            _ = module.Interpreter
             return module
         except (ImportError, AttributeError, OSError) as error:
             failures.append(f"{name.split('.')[0]}: {error}")
@@ -35,6 +35,11 @@ def interpreter_module() -> ModuleType:
         "a TensorFlow Lite interpreter must be installed: pip install ai-edge-litert "
         f'(or, for Python 3.11 with numpy < 2, pip install "edgeface[tflite]"). Received: {"; ".join(failures)}'
     )
+
+
+def interpreter_class() -> type:
+    """The `Interpreter` of `interpreter_module`."""
+    return interpreter_module().Interpreter
 
 
 def quantize(values: np.ndarray, spec: InputSpec) -> np.ndarray:
@@ -169,7 +174,7 @@ class TFLiteModel:
 def _verified_flatbuffer(path: Path, card: Card) -> bytes:
     """The model without its card, after its hash is checked: the interpreter may crash on damaged bytes."""
     if card.flatbuffer_sha256 is None:
-        raise InputError(f"the card inside {path} must hold flatbuffer_sha256, as attach_card writes it. Received: none")
+        raise InputError(f"the card inside {path} must hold flatbuffer_sha256. Received: none")
     content, _ = split_card(path.read_bytes(), path)
     digest = hashlib.sha256(content).hexdigest()
     if digest != card.flatbuffer_sha256:
@@ -179,6 +184,7 @@ def _verified_flatbuffer(path: Path, card: Card) -> bytes:
 
 def _load_delegate(module: ModuleType, path: str | Path) -> Any:
     try:
+        ctypes.CDLL(str(path))  # first, as the packages' own loading of a missing library ends in a second error
         return module.load_delegate(str(path))
     except (ValueError, OSError, RuntimeError, AttributeError) as error:
         raise InputError(f"delegate must be a TensorFlow Lite delegate library. Received: {path}, {error}") from None

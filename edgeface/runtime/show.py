@@ -1,4 +1,4 @@
-"""A predicted face as a picture, as a line of text, as JSON."""
+"""A predicted face as a picture, as a line of text, as JSON, as a row of CSV."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 
 from edgeface.markup import Markup
+from edgeface.markup import markup as markup_named
 from edgeface.runtime.drawing import draw_axes, draw_box, draw_landmarks
 from edgeface.runtime.predictor import Face
 
 
-def draw_face(image: np.ndarray, face: Face, markup: Markup | str) -> None:
-    """Box, landmarks and pose axes, in place on RGB uint8 (H, W, 3)."""
+def draw_face(image: np.ndarray, face: Face, markup: Markup | str, spread: bool = False) -> None:
+    """Box, landmarks and pose axes, in place on RGB uint8 (H, W, 3). spread: circles as wide as the attention maps."""
     draw_box(image, face.box)
     center = face.box.center
     if face.landmarks_px is not None:
-        draw_landmarks(image, face.landmarks_px, markup)
+        draw_landmarks(image, face.landmarks_px, markup, spread_px=face.spread_px if spread else None)
         center = tuple(face.landmarks_px.mean(axis=0).tolist())
     if face.pose is not None:
         draw_axes(image, face.pose, center, face.box.size / 2)
@@ -43,6 +44,23 @@ def face_json(face: Face) -> dict[str, Any]:
         "landmarks_px": None if face.landmarks_px is None else _numbers(face.landmarks_px),
         "spread_px": None if face.spread is None else _numbers(face.spread_px),
     }
+
+
+def csv_header(markup: Markup | str) -> list[str]:
+    """The columns of `csv_row`."""
+    size = (markup_named(markup) if isinstance(markup, str) else markup).size
+    points = [f"{axis}{index}" for index in range(size) for axis in "xy"]
+    return ["x0_box", "y0_box", "x1_box", "y1_box", "yaw_deg", "pitch_deg", "roll_deg", "mean_spread_px", *points]
+
+
+def csv_row(face: Face, markup: Markup | str) -> list[str]:
+    """One face; empty where the model does not compute it, or it is not finite."""
+    size = (markup_named(markup) if isinstance(markup, str) else markup).size
+    pose = np.full(3, np.nan) if face.pose is None else face.pose.as_array()
+    spread = np.nan if face.spread is None else face.spread_px.mean()
+    points = np.full(2 * size, np.nan) if face.landmarks_px is None else face.landmarks_px.reshape(-1)
+    values = np.concatenate([face.box.as_xyxy(), pose, [spread], points])
+    return [f"{value:.3f}" if np.isfinite(value) else "" for value in values.tolist()]
 
 
 def _numbers(values: Any) -> Any:

@@ -1,0 +1,27 @@
+"""`edgeface bench`: how fast a model is on this machine."""
+
+from __future__ import annotations
+
+import argparse
+
+from edgeface.runtime.commands.common import add_model
+
+ABOUT = "time a model on this machine"
+EXAMPLES = "  edgeface bench --model acdc_n\n  edgeface bench --model acdc_s --threads 4 --runs 1000 --out bench.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model(parser)
+    parser.add_argument("--runs", type=int, default=200, metavar="N", help="timed runs (default: 200)")
+    parser.add_argument("--out", metavar="JSON", help="write the figures into this file")
+
+
+def run(args: argparse.Namespace) -> int:
+    from edgeface.files import write_json
+    from edgeface.runtime.bench import bench
+
+    done = bench(args.model, args.runs, args.threads, args.delegate)
+    print(done.text())
+    if args.out:
+        write_json(args.out, done.to_dict())
+    return 0

@@ -1,0 +1,105 @@
+"""`edgeface predict`: faces in images."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+
+from edgeface.errors import InputError
+from edgeface.runtime.commands.common import add_box, add_model
+
+ABOUT = "landmarks and head pose of the faces in images"
+EXAMPLES = (
+    "  edgeface predict face.jpg --model acdc_s --out drawn.png\n"
+    "  edgeface predict photo.jpg --model acdc_s --box 120 80 260 230\n"
+    "  edgeface predict photos/ --model acdc_s --detect --csv faces.csv --out drawn/\n"
+    "  edgeface predict *.jpg --model acdc_s --detector yunet.onnx --json\n\n"
+    "Without --box, --detect and --detector an image is taken as the crop of one face, with a margin around it.\n"
+    "Exit status 2: an image could not be read; the others were."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", metavar="IMAGE|DIR", nargs="+", help="image files, or folders of them")
+    add_model(parser, required=True)
+    where = parser.add_mutually_exclusive_group()
+    add_box(where)
+    where.add_argument("--detect", action="store_true", help="find the faces (YuNet, downloaded once: 230 KB)")
+    where.add_argument("--detector", metavar="ONNX", help="find the faces with this YuNet file")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line, one line an image")
+    parser.add_argument("--csv", metavar="PATH", help="write one row a face into this file")
+    parser.add_argument("--out", metavar="PATH", help="draw into this image; with several IMAGEs, into this folder")
+    parser.add_argument("--spread", action="store_true", help="draw how wide each landmark's attention map is")
+
+
+def run(args: argparse.Namespace) -> int:
+    from edgeface.files import write_text
+    from edgeface.images import read_image, write_image
+    from edgeface.runtime.detector import YuNet
+    from edgeface.runtime.predictor import Predictor
+    from edgeface.runtime.show import csv_header, csv_row, draw_face, face_json, face_text
+
+    predictor = Predictor.load(args.model, args.threads, args.delegate)
+    detector = YuNet(args.detector) if args.detect or args.detector else None
+    images = _images(args.images)
+    targets = _targets(images, args.out, any(Path(given).is_dir() for given in args.images))
+    table = io.StringIO()
+    rows = csv.writer(table, lineterminator="\n")
+    rows.writerow(["image", "face", *csv_header(predictor.markup)])
+    failed = 0
+    for source, target in zip(images, targets, strict=True):
+        try:
+            image = read_image(source)
+            if detector is not None:
+                faces = predictor.predict_many(image, [found.box for found in detector.detect(image)])
+            else:
+                faces = [predictor.predict(image, args.box)]
+        except InputError as error:
+            if len(images) == 1:
+                raise
+            failed += 1
+            print(f"edgeface: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+            continue
+        if args.json:
+            head = {"image": source, "model": predictor.model.card.name, "markup": predictor.markup}
+            print(json.dumps({**head, "faces": [face_json(face) for face in faces]}, allow_nan=False), flush=True)
+        else:
+            lines = [face_text(face) for face in faces] or ["no face found"]
+            print("\n".join(f"{source}: {line}" for line in lines), flush=True)
+        rows.writerows([source, number, *csv_row(face, predictor.markup)] for number, face in enumerate(faces, 1))
+        if target is not None:
+            for face in faces:
+                draw_face(image, face, predictor.markup, args.spread)
+            write_image(target, image)
+    if args.csv:
+        write_text(args.csv, table.getvalue())
+    return 2 if failed else 0
+
+
+def _images(given: list[str]) -> list[str]:
+    """The files, folders taken apart; a folder that is named as an image is an image that cannot be read."""
+    from edgeface.runtime.sources import IMAGE_SUFFIXES, images_of
+
+    apart = [Path(name).is_dir() and Path(name).suffix.lower() not in IMAGE_SUFFIXES for name in given]
+    return [str(f) for name, folder in zip(given, apart, strict=True) for f in (images_of(name) if folder else [name])]
+
+
+def _targets(images: list[str], out: str | None, several: bool) -> list[Path | None]:
+    """Where each drawing goes; InputError where two would go to one place, or onto an input."""
+    if out is None:
+        return [None] * len(images)
+    folder = several or len(images) > 1 or Path(out).is_dir()
+    if folder and Path(out).is_file():
+        raise InputError(f"--out must be a folder when there are several images. Received: {out}")
+    targets = [Path(out) / Path(image).name if folder else Path(out) for image in images]
+    if len(set(targets)) < len(targets):
+        raise InputError("images must have different names to be drawn into one folder. Received: one name twice")
+    sources = {Path(image).resolve() for image in images}
+    for target in targets:
+        if target.resolve() in sources:
+            raise InputError(f"--out must not replace an image that is read. Received: {target}")
+    return targets

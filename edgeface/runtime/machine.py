@@ -1,0 +1,55 @@
+"""What figures are measured on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from pathlib import Path
+
+PACKAGES = ("edgeface", "numpy", "opencv-python", "opencv-python-headless", "ai-edge-litert", "tflite-runtime")
+
+
+def machine() -> dict[str, str | int]:
+    """The processor, its cores and the system; a Raspberry Pi says which."""
+    return {"cpu": _cpu(), "cores": os.cpu_count() or 1, "system": f"{platform.system()} {platform.machine()}"}
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the installed packages of the device half."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def peak_memory_mb() -> float | None:
+    """The most memory that this process has held at once; None where the system does not say."""
+    try:
+        # ru_maxrss is inherited over exec on Linux; VmHWM is this program's own.
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) / 1024
+    except OSError:
+        pass
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
+
+
+def _cpu() -> str:
+    board = Path("/proc/device-tree/model")
+    try:
+        if board.is_file():
+            return board.read_text().strip("\0\n ")
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())

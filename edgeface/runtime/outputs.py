@@ -1,0 +1,164 @@
+"""Where the faces of a video go: JSON lines, a CSV file, a drawn video, a window."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+import cv2
+import numpy as np
+
+from edgeface.errors import InputError
+from edgeface.files import written_aside
+from edgeface.markup import Markup
+from edgeface.runtime.show import csv_header, csv_row, draw_face, face_json
+from edgeface.runtime.sources import Frame
+from edgeface.runtime.tracker import Tracked
+
+VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".mov": "mp4v", ".mkv": "mp4v"}
+
+
+class Output(Protocol):
+    """Takes every frame with its faces; False: the user has had enough (a closed window)."""
+
+    def frame(self, frame: Frame, faces: Sequence[Tracked]) -> bool: ...
+
+
+class JsonLines:
+    """One JSON object a frame, flushed at once. A reader that leaves ends the loop, and the other outputs are kept."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
+
+    def frame(self, frame: Frame, faces: Sequence[Tracked]) -> bool:
+        stream = self._stream or sys.stdout
+        record = {"frame": frame.index, "time_s": round(frame.time_s, 4), "faces": [tracked_json(t) for t in faces]}
+        try:
+            stream.write(json.dumps(record, allow_nan=False) + "\n")
+            stream.flush()
+        except BrokenPipeError:
+            return False
+        return True
+
+
+def tracked_json(tracked: Tracked) -> dict[str, Any]:
+    """`face_json` and which face it is."""
+    doubt = round(tracked.doubt, 3) if np.isfinite(tracked.doubt) else None
+    return {"id": tracked.id, **face_json(tracked.face), "doubt": doubt}
+
+
+class CsvRows:
+    """One row a face and frame."""
+
+    def __init__(self, stream: TextIO, markup: str) -> None:
+        self._writer, self._markup = csv.writer(stream, lineterminator="\n"), markup
+        self._writer.writerow(["frame", "time_s", "id", *csv_header(markup)])
+
+    def frame(self, frame: Frame, faces: Sequence[Tracked]) -> bool:
+        for tracked in faces:
+            row = csv_row(tracked.face, self._markup)
+            self._writer.writerow([frame.index, f"{frame.time_s:.4f}", tracked.id, *row])
+        return True
+
+
+@contextmanager
+def csv_file(path: str | Path, markup: str) -> Iterator[CsvRows]:
+    """Under its name once it is whole."""
+    with written_aside(path) as aside, open(aside, "w", newline="") as stream:
+        yield CsvRows(stream, markup)
+
+
+class Drawn:
+    """The frame with its faces drawn on a copy, made once for a video and a window alike."""
+
+    def __init__(self, markup: Markup | str, spread: bool = False) -> None:
+        self._markup, self._spread = markup, spread
+        self._of: Frame | None = None
+
+    def image(self, frame: Frame, faces: Sequence[Tracked]) -> np.ndarray:
+        """(H, W, 3) uint8 BGR, as OpenCV's writers and windows take it."""
+        if self._of is not frame:
+            image = frame.image.copy()
+            for tracked in faces:
+                draw_face(image, tracked.face, self._markup, self._spread)
+                x, y = tracked.face.box.x0, tracked.face.box.y0 - 6
+                at = (int(np.clip(x, 0, 30000)), int(np.clip(y, 12, 30000)))
+                cv2.putText(image, str(tracked.id), at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 200, 60), 1, cv2.LINE_AA)
+            self._of, self._image = frame, cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        return self._image
+
+
+class VideoOut:
+    """A drawn video; frames of another size than the first are fitted to it."""
+
+    def __init__(self, path: Path, fps: float, drawn: Drawn) -> None:
+        self.path, self._fps, self._drawn = path, fps, drawn
+        self._writer: cv2.VideoWriter | None = None
+
+    def frame(self, frame: Frame, faces: Sequence[Tracked]) -> bool:
+        image = self._drawn.image(frame, faces)
+        if self._writer is None:
+            # Most codecs take even sizes only.
+            height, width = (max(2, n - n % 2) for n in image.shape[:2])
+            code = cv2.VideoWriter_fourcc(*VIDEO_CODECS[self.path.suffix.lower()])
+            self._size = width, height
+            self._writer = cv2.VideoWriter(str(self.path), code, self._fps, self._size)
+            if not self._writer.isOpened():
+                raise InputError(f"--out must be a video that this OpenCV writes. Received: {self.path.suffix}")
+        height, width = image.shape[:2]
+        if (width, height) != self._size:
+            odd = 0 <= width - self._size[0] < 2 and 0 <= height - self._size[1] < 2
+            image = image[: self._size[1], : self._size[0]] if odd else cv2.resize(image, self._size)
+        self._writer.write(np.ascontiguousarray(image))
+        return True
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.release()
+
+
+@contextmanager
+def video_file(path: str | Path, fps: float, drawn: Drawn) -> Iterator[VideoOut]:
+    """Under its name once it is closed."""
+    path = Path(path)
+    if path.suffix.lower() not in VIDEO_CODECS:
+        raise InputError(f"--out must end in one of {', '.join(VIDEO_CODECS)}. Received: {path}")
+    with written_aside(path) as aside:
+        out = VideoOut(aside, fps, drawn)
+        try:
+            yield out
+        finally:
+            out.close()
+        if not aside.stat().st_size:
+            raise InputError(f"a source must give a frame for {path} to be written. Received: none")
+
+
+class Window:
+    """A window; q, Escape or its close button end the loop."""
+
+    TITLE = "edgeface"
+
+    def __init__(self, drawn: Drawn) -> None:
+        self._drawn = drawn
+
+    def frame(self, frame: Frame, faces: Sequence[Tracked]) -> bool:
+        cv2.imshow(self.TITLE, self._drawn.image(frame, faces))
+        pressed = cv2.waitKey(1) & 0xFF
+        return pressed not in (ord("q"), 27) and cv2.getWindowProperty(self.TITLE, cv2.WND_PROP_VISIBLE) >= 1
+
+
+def no_window_reason() -> str | None:
+    """Why no window can be shown here; None where one can. Asked first, as Qt ends a process without a display."""
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return "there is no display"
+    try:
+        cv2.namedWindow(Window.TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+    except cv2.error:
+        return "this OpenCV is built without windows (opencv-python-headless)"
+    return None

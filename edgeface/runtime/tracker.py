@@ -1,0 +1,303 @@
+"""Faces followed through a video: the next frame's crop from this frame's landmarks, the detector only when in doubt.
+
+How sure a frame is, its spread says (the width of the attention maps, `Face.spread`): on a face it stays near the
+value that the same face had when the detector found it; once the face has left the crop the maps blur. The level
+differs from network to network, so what counts is the ratio to the track's own level: above `DOUBT` the detector is
+asked. `results/device.py` measures how often a face is doubted and how often a background is not, for every
+packaged model; the figures are in `results/device.json`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from edgeface.boxes import FULL, face_box
+from edgeface.errors import InputError
+from edgeface.geometry import Box, Crop, square_crop
+from edgeface.markup import MARKUPS
+from edgeface.runtime.predictor import Face, Predictor, check_image, checked_box
+from edgeface.runtime.smoothing import FaceSmoother, OneEuro
+
+DOUBT = 1.25
+"""Mean spread over the track's own level, above which a frame is doubted: as low as leaves a turning head in peace.
+A face doubted in vain costs one look; a background not doubted is followed until looks have missed it long enough."""
+SAME_FACE = 0.3
+"""IoU of two boxes from which they are one face's: neighbours in a crowd overlap by less, a detector's box and the
+landmarks' own by far more (0.87 on average)."""
+MOVED = 0.85
+"""IoU of the boxes of two frames below which a face has moved so far that it is predicted once more, in a crop that is
+centred on it; a crop has a margin of some 15 % of the box on each side."""
+HIDDEN = 2.0
+"""Spread over the face's median, above which a point is taken for hidden, in markups that mark only what is seen
+(aflw21): about twice is where a turned head's two sides part."""
+FOLLOW = 0.05
+"""How much of its level a track takes from each sure frame: a head that turns slowly is not doubted."""
+
+
+class Finds(Protocol):
+    """What a tracker asks for faces: `edgeface.runtime.detector.YuNet`, `Fixed`, or a detector of your own."""
+
+    def detect(self, image: np.ndarray) -> Sequence[Any]:
+        """Things with a ``box``, the tight box of the 68 points, in an RGB uint8 image (H, W, 3)."""
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """In place of a detector: a face is always begun in this box. None: in the frame's middle, filling it."""
+
+    box: Box | None
+    scale: float = 1.3
+    """The model's crop scale."""
+
+    def detect(self, image: np.ndarray) -> list[Fixed]:
+        if self.box is not None:
+            return [self]
+        height, width = image.shape[:2]
+        half, x, y = min(height, width) / self.scale / 2, (width - 1) / 2, (height - 1) / 2
+        return [Fixed(Box(x - half, y - half, x + half, y + half))]
+
+
+@dataclass(frozen=True)
+class TrackerConfig:
+    """When to look for faces, and when to give one up."""
+
+    look_every: int | None = 15
+    """Frames between two looks of the detector while all is well: how late a new face may be noticed. None: it looks
+    only where there is nothing to follow, or in doubt."""
+    patience: int = 5
+    """Frames that a doubted face may stay unconfirmed; its identity survives that long behind a hand."""
+    unseen: int = 4
+    """How many times ``look_every`` a face of which the landmarks are sure may go undetected (profiles are harder)."""
+    max_faces: int = 16
+    upright: bool = False
+    """Turn the crop with a leaning head."""
+    smoothing: OneEuro | None = None
+    """None: the model's own answers, for measuring."""
+
+    def __post_init__(self) -> None:
+        for name in ("look_every", "patience", "unseen", "max_faces"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1. Received: {getattr(self, name)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Tracked:
+    """A face of this frame and which one it is."""
+
+    id: int
+    """Counts from 1; one face keeps it for as long as it is followed."""
+    face: Face
+    """Smoothed where that is asked for."""
+    frames: int
+    """For how many frames it has been followed."""
+    doubt: float
+    """Its mean spread over its own usual one: 1 is usual; NaN where the model gives no spread."""
+
+
+class Tracker:
+    """Not for several threads: frames have an order. One tracker a video; they may share a predictor and a detector."""
+
+    def __init__(self, predictor: Predictor, detector: Finds, config: TrackerConfig = TrackerConfig()) -> None:
+        self.predictor, self.detector, self.config = predictor, detector, config
+        self._tracks: list[_Track] = []
+        self._next_id = 1
+        self._frame = 0
+        self._looked = 0
+        # Without landmarks there is nothing to follow: every frame is searched.
+        self._follows = bool({"landmarks", "maps"} & predictor.model.card.outputs.keys())
+        self.looks = 0
+        """How often the detector was asked."""
+
+    @property
+    def begun(self) -> int:
+        """How many faces have been followed so far."""
+        return self._next_id - 1
+
+    def update(self, image: np.ndarray, time_s: float | None = None) -> list[Tracked]:
+        """The faces of the next frame, RGB uint8 (H, W, 3), oldest first.
+
+        time_s: when it was taken, for the smoothing; None: frames are 1/30 s apart.
+        """
+        check_image(image)
+        self._frame += 1
+        time_s = self._frame / 30 if time_s is None else time_s
+        for track in self._tracks:
+            self._follow(track, image)
+        every = self.config.look_every
+        due = every is not None and self._frame - self._looked >= every
+        if due or not self._tracks or any(track.doubted for track in self._tracks):
+            self._look(image)
+        self._tracks = [track for track in self._tracks if not self._given_up(track)]
+        self._drop_twins()
+        return [self._shown(track, time_s) for track in self._tracks if not track.doubted]
+
+    def _follow(self, track: _Track, image: np.ndarray) -> None:
+        """This frame's face from the last one's landmarks; a doubted one keeps its last good box."""
+        track.frames += 1
+        face = self._predict(image, track.box, track.angle_deg) if self._follows else None
+        frame = self._next(track, face)
+        if frame is not None and iou(face.box, frame[0]) < MOVED:
+            # So far from where it was that the crop cuts into it: a second look at where it is now.
+            face = self._predict(image, *frame) or face
+            frame = self._next(track, face)
+        track.take(face, frame)
+
+    def _next(self, track: _Track, face: Face | None) -> tuple[Box, float] | None:
+        if face is None or face.landmarks_px is None:
+            return None if face is None else (face.box, 0.0)
+        return next_frame(face, track.markup, self.config.upright)
+
+    def _predict(self, image: np.ndarray, box: Box, angle_deg: float) -> Face | None:
+        try:
+            box = checked_box(box, image)
+        except InputError:  # it has left the image
+            return None
+        crop = square_crop(box, self.predictor.model.card.crop.scale, angle_deg)
+        return self.predictor.predict_crop(image, crop, box)
+
+    def _look(self, image: np.ndarray) -> None:
+        self._looked, self.looks = self._frame, self.looks + 1
+        boxes = [found.box for found in self.detector.detect(image)]
+        pairs = matched([track.box for track in self._tracks], boxes)
+        for number, track in enumerate(self._tracks):
+            if number not in pairs:
+                continue
+            track.seen = self._frame
+            if track.doubted:
+                # The face is there: what the landmarks say of it in the detector's box counts from now on.
+                face = self._predict(image, boxes[pairs[number]], track.angle_deg)
+                track.begin(face, self._next(track, face))
+        taken = set(pairs.values())
+        for number, box in enumerate(boxes):
+            if number in taken or len(self._tracks) >= self.config.max_faces:
+                continue
+            track = _Track(self._next_id, box, self.predictor.markup, self._frame)
+            face = self._predict(image, box, 0.0)
+            track.begin(face, self._next(track, face))
+            if not track.doubted:
+                self._next_id += 1
+                self._tracks.append(track)
+
+    def _given_up(self, track: _Track) -> bool:
+        every = self.config.look_every
+        unseen = every is not None and self._frame - track.seen > every * self.config.unseen
+        return unseen or track.unsure > self.config.patience
+
+    def _drop_twins(self) -> None:
+        """Two tracks that have come to follow one face: the older stays."""
+        kept: list[_Track] = []
+        for track in self._tracks:
+            if all(iou(track.box, other.box) < 2 * SAME_FACE for other in kept):
+                kept.append(track)
+        self._tracks = kept
+
+    def _shown(self, track: _Track, time_s: float) -> Tracked:
+        face = track.face
+        if self.config.smoothing is not None:
+            track.smoother = track.smoother or FaceSmoother(self.config.smoothing)
+            face = track.smoother(face, time_s)
+        return Tracked(track.id, face, track.frames, track.doubt)
+
+
+class _Track:
+    """What is remembered of one face."""
+
+    def __init__(self, id_: int, box: Box, markup: str, frame: int) -> None:
+        self.id, self.box, self.markup, self.seen = id_, box, markup, frame
+        self.angle_deg = 0.0
+        self.face: Face | None = None
+        self.level: float | None = None
+        self.doubt = math.nan
+        self.frames, self.unsure = 1, 0
+        self.smoother: FaceSmoother | None = None
+
+    @property
+    def doubted(self) -> bool:
+        return self.unsure > 0
+
+    def begin(self, face: Face | None, frame: tuple[Box, float] | None) -> None:
+        """Start from a detection: its spread is the level that later frames are held against."""
+        self.level = None
+        self.take(face, frame)
+
+    def take(self, face: Face | None, frame: tuple[Box, float] | None) -> None:
+        """A frame's answer and where it leads; none, or an unlikely one, leaves box and face as they were, in doubt."""
+        spread = math.nan if face is None or face.spread is None else float(face.spread.mean())
+        if self.level is None and math.isfinite(spread):
+            self.level = spread
+        self.doubt = spread / self.level if self.level else math.nan
+        if frame is None or self.doubt > DOUBT:
+            self.unsure += 1
+            return
+        self.unsure, self.face = 0, face
+        self.box, self.angle_deg = frame
+        if math.isfinite(spread):
+            self.level += FOLLOW * (spread - self.level)
+
+
+def next_frame(face: Face, markup: str, upright: bool = False) -> tuple[Box, float] | None:
+    """The next frame's box and crop angle from this frame's landmarks; None where they are no face.
+
+    The box is the one that the model's training crops start from (`edgeface.boxes.face_box`): the tight box of the
+    68 points, or its estimate from fewer. With ``upright`` it is tight in a frame turned with the eyes.
+    """
+    if face.landmarks_px is None or not np.isfinite(face.landmarks_px).all():
+        return None
+    points = face.landmarks_px.astype(np.float64)
+    angle = _lean_deg(points, markup) if upright else 0.0
+    turn = Crop((0.0, 0.0), 1.0, angle).matrix(1)[:, :2] if angle else np.eye(2)
+    if markup in FULL and not angle:
+        box = Box(*points.min(axis=0).tolist(), *points.max(axis=0).tolist())  # what face_box gives, sooner
+    else:
+        if markup not in FULL and face.spread is not None:
+            # What a turned head hides was never learned: the map is wide and its mean says nothing.
+            points[face.spread > HIDDEN * np.median(face.spread)] = np.nan
+        try:
+            box = face_box({markup: points @ turn.T})
+        except InputError:
+            return None
+    if angle:
+        x, y = np.array(box.center) @ turn
+        half_w, half_h = box.width / 2, box.height / 2
+        box = Box(x - half_w, y - half_h, x + half_w, y + half_h)
+    # Landmarks that fill the crop, or shrink to a corner of it, are not a face's.
+    side = max(box.width, box.height)
+    if not 0.3 < side / max(face.box.width, face.box.height, 1e-9) < 1.8:
+        return None
+    return box, angle
+
+
+def _lean_deg(points_px: np.ndarray, markup: str) -> float:
+    """How far the line of the eyes leans, clockwise; 0 in profile and where the markup has no eye corners."""
+    corners = MARKUPS[markup].eye_corners
+    if corners is None:
+        return 0.0
+    x, y = points_px[corners[1]] - points_px[corners[0]]
+    size = float(np.ptp(points_px, axis=0).max())
+    if math.hypot(x, y) < 0.25 * size:  # nearly in profile: the line says nothing
+        return 0.0
+    return math.degrees(math.atan2(y, x))
+
+
+def iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes."""
+    width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+    if width <= 0 or height <= 0:
+        return 0.0
+    shared = width * height
+    return shared / (a.width * a.height + b.width * b.height - shared)
+
+
+def matched(known: Sequence[Box], found: Sequence[Box]) -> dict[int, int]:
+    """{index in known: index in found}, the best overlaps first, each box once, none below `SAME_FACE`."""
+    overlaps = sorted(((iou(a, b), i, j) for i, a in enumerate(known) for j, b in enumerate(found)), reverse=True)
+    pairs: dict[int, int] = {}
+    for overlap, i, j in overlaps:
+        if overlap >= SAME_FACE and i not in pairs and j not in pairs.values():
+            pairs[i] = j
+    return pairs
