@@ -1,6 +1,6 @@
 # make help lists what there is. Needs Python 3.11 or later with pip; uses uv where it is installed.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-runtimes test-kill web test-web lint format lock wheel clean distclean
+.PHONY: help venv demo test test-runtimes test-kill test-android web test-web lint format lock wheel clean distclean
 
 JOBS ?= 2
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -43,6 +43,10 @@ test-runtimes: $(READY)  ## golden faces in every runtime: tflite-runtime, arm64
 
 test-kill: $(READY)  ## ten SIGKILLs at random moments of a training
 	EDGEFACE_KILLS=10 $(TEST_ENV) $(BIN)/python -m pytest -q tests/training/test_kill.py
+
+test-android: $(READY)  ## Kotlin on the JVM, resources by aapt2, the app's types (npm compiler in runs/android)
+	$(BIN)/python -m convert.android install
+	EDGEFACE_ANDROID=1 $(TEST_ENV) $(BIN)/python -m pytest -q tests/android
 
 web: $(READY)  ## the models in your browser, on this machine alone
 	$(BIN)/python -m demo_web --open
