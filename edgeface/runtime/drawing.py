@@ -28,6 +28,8 @@ GROUP_COLORS: dict[str, Color] = {
 }
 """By the first word of the group's name, in the singular (see `edgeface.markup`)."""
 OTHER_COLOR: Color = (90, 200, 250)
+APART = ("ears", "eyes", "pupils")
+"""Groups of one point a side: a line between them would cross the face."""
 
 _SHIFT = 4
 """OpenCV's fixed-point bits: points are drawn to 1/16 px."""
@@ -57,8 +59,8 @@ def draw_landmarks(
     extent = float(np.ptp(points[drawn], axis=0).max())
     thick, radius = max(1, round(extent / 200)), max(1.0, extent / 110)
     colors = _point_colors(scheme)
-    for group in scheme.groups.values():
-        for start, end in zip(group, group[1:], strict=False):
+    for name, group in scheme.groups.items():
+        for start, end in () if name in APART else zip(group, group[1:], strict=False):
             if drawn[start] and drawn[end]:
                 color = colors[start] if visible[start] and visible[end] else HIDDEN_COLOR
                 cv2.line(image, _fixed(points[start]), _fixed(points[end]), color, thick, cv2.LINE_AA, _SHIFT)

@@ -114,3 +114,12 @@ def test_bad_arguments_are_named():
         draw_box(np.zeros((9, 9)), Box(0, 0, 1, 1))
     with pytest.raises(InputError, match="read-only"):
         draw_box(np.broadcast_to(np.uint8(0), (9, 9, 3)), Box(0, 0, 1, 1))
+
+
+@pytest.mark.parametrize(("name", "pair"), [("aflw21", (12, 16)), ("mtfl5", (0, 1))])
+def test_no_line_crosses_the_face_between_its_sides(name, pair):
+    points = np.full((MARKUPS[name].size, 2), np.nan, np.float32)
+    points[list(pair)] = (40, 100), (160, 100)
+    image = blank()
+    draw_landmarks(image, points, name)
+    assert image[100, 40].any() and image[100, 160].any() and not image[:, 80:120].any()
