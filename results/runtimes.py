@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     print(table(every))
-    return 1 if broken(every, cases) else 0
+    return 1 if broken(every) else 0
 
 
 if __name__ == "__main__":
