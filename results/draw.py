@@ -16,6 +16,7 @@ from pathlib import Path
 from edgeface.errors import InputError
 from edgeface.files import read_json, write_text
 from results import cards, qat_study, tables
+from results.command import run
 from results.measure import SUBJECTS
 
 HERE = Path(__file__).parent
@@ -70,7 +71,4 @@ def main(args: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    run(main)

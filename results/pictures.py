@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from edgeface.datasets.synthetic import face_seed, render_face, write_contact_sheet
-from edgeface.errors import InputError
 from edgeface.images import write_image
 from edgeface.markup import MARKUPS
 from edgeface.metrics import nme
 from edgeface.runtime.drawing import draw_axes, draw_landmarks
 from edgeface.runtime.predictor import Predictor
+from results.command import run
 from results.tables import MODELS
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -77,7 +76,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    run(main)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +25,7 @@ import numpy as np
 
 from convert.finetune import FineTune
 from edgeface.errors import InputError
+from results.command import run
 
 HERE = Path(__file__).parent
 RUNS, WEIGHTS, TABLE = Path("runs"), HERE.parent / "weights", HERE / "qat_study.json"
@@ -366,7 +366,4 @@ def main(args: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    run(main)

@@ -7,7 +7,6 @@ as it was scored (by its hash), and only where it kept every bound on every set.
 from __future__ import annotations
 
 import argparse
-import sys
 from itertools import product
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from edgeface import zoo
 from edgeface.card import read_card
 from edgeface.errors import InputError
 from edgeface.files import write_bytes
+from results.command import run
 from results.measure import RUNS, SUBJECTS
 
 RELEASED = ("int8_qat", "float16")
@@ -55,7 +55,4 @@ def main(args: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    run(main)

@@ -9,11 +9,10 @@ Needs the folder of annotated faces (EDGEFACE_FACES).
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from edgeface.errors import InputError
+from results.command import run
 from results.trials import CONFIGS, HERE, keep, stored, trial
 
 if TYPE_CHECKING:
@@ -75,7 +74,4 @@ def main(args: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    run(main)

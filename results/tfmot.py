@@ -27,6 +27,7 @@ import numpy as np
 from edgeface.errors import InputError
 from edgeface.files import read_json, write_bytes, write_json
 from edgeface.headpose import ANGLES, geodesic_deg
+from results.command import run
 
 HERE = Path(__file__).parent
 OUT, RUNS, WEIGHTS = HERE / "tfmot.json", Path("runs/tfmot"), HERE.parent / "weights"
@@ -307,7 +308,4 @@ def main(args: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    run(main)
