@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from calibration.select import PoseBins, Selection, select
-from edgeface.datasets.load import SETS, load_set
+from edgeface.datasets.load import SETS, is_own, load_set
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
 from edgeface.files import read_json
@@ -55,7 +55,7 @@ def build(
     set_name: str, count: int, split: str = "train", seed: int = 0, root: str | Path | None = None
 ) -> tuple[Manifest, list[FaceSample]]:
     """The manifest and its faces. InputError: an evaluation split, an unknown set, fewer faces than ``count``."""
-    refuse_evaluation(set_name, split)
+    refuse_evaluation(set_name, split, root)
     if count < 1:
         raise InputError(f"count must be at least 1. Received: {count}")
     samples = load_set(set_name, split, limit=count * POOL_PER_FACE if set_name == "synthetic" else None, root=root)
@@ -127,9 +127,9 @@ def crops_sha256(samples: Sequence[FaceSample]) -> str:
     return hashlib.sha256(cut(samples, CHECK_SIDE, 3).tobytes()).hexdigest()
 
 
-def refuse_evaluation(set_name: str, split: str) -> None:
+def refuse_evaluation(set_name: str, split: str, root: str | Path | None = None) -> None:
     """A network tuned on faces it is then scored on would be scored too well."""
-    if set_name not in SETS:
+    if set_name not in SETS and not is_own(set_name, root):
         raise InputError(f"set must be one of {', '.join(SETS)}. Received: {set_name!r}")
     if set_name in EVALUATION_ONLY or not str(split).startswith("train"):
         raise InputError(f"a calibration set must come from a training split. Received: {set_name} {split!r}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from convert.parity import Parity, contest, parity
 from convert.parity_file import SetRows
-from edgeface.datasets.load import SETS, evaluation_split, load_set
+from edgeface.datasets.load import SETS, evaluation_split, is_own, load_set
 from edgeface.datasets.packs import faces_root
 from edgeface.errors import InputError
 from edgeface.markup import PROTOCOLS
@@ -37,7 +37,7 @@ def chosen_sets(names: str, say: Callable[[str], None] = lambda text: None) -> t
     found: list[str] = []
     for name in wanted:
         if name != "real":
-            if name not in SETS:
+            if name not in SETS and not is_own(name):
                 raise InputError(f"set must be one of {', '.join(SETS)}, or real. Received: {name!r}")
             found.append(name)
             continue

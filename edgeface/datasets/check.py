@@ -9,16 +9,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
+from edgeface.datasets import packs
 from edgeface.datasets.imagefile import image_size
-from edgeface.datasets.load import SETS, is_pack, load_set
+from edgeface.datasets.load import SETS, is_own, is_pack, load_set
 from edgeface.datasets.official import LAYOUTS, OFFICIAL, Entry, Layout, find, find_one, read_entry
-from edgeface.datasets.official.layout import images_under
-from edgeface.datasets.packs import PACKS
+from edgeface.datasets.official.layout import broken, images_under
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
 
@@ -42,6 +43,8 @@ class SetReport:
     folder: str
     faces: int = 0
     usable: int = 0
+    excluded: int = 0
+    """Faces of a pack that no reader gives: near-duplicates of evaluation faces. Not among ``faces``."""
     images: int = 0
     """Different images that the annotations name and that are there."""
     splits: Counter[str] = field(default_factory=Counter)
@@ -78,20 +81,31 @@ def check(
     return 0 if all(report.ok for report in reports) else 1
 
 
-Source = tuple[str, str, str, Iterable[Entry], "Iterator[Path] | None"]
-"""(name, title, folder, its entries, every image that should be annotated or None where nobody can say)."""
+@dataclass(frozen=True)
+class Source:
+    """A set to read."""
+
+    name: str
+    title: str
+    folder: str
+    entries: Iterable[Entry]
+    images: Iterator[Path] | None = None
+    """Every image that should be annotated; None where nobody can say."""
+    excluded: int = 0
 
 
 def _sources(what: str, split: str | None, root: str | None) -> list[Source]:
-    if what in SETS and (what == "synthetic" or is_pack(what, root)):
-        return [_of_samples(what, load_set(what, split, root=root))]
+    if what == "synthetic":
+        return [_of_rendered(split)]
+    if is_own(what, root) or (what in SETS and is_pack(what, root)):
+        return [_of_pack(packs.pack_folder(what, root), split)]
     if what in OFFICIAL:
         return [_of_layout(*find_one(what, root))]
     folder = Path(what)
     if not folder.is_dir():
         raise InputError(f"set must be one of {', '.join(SETS)}, or a folder. Received: {what!r}")
-    packs = [p for p in (folder, *sorted(folder.iterdir())) if p.name in PACKS and (p / "annotations.json").is_file()]
-    sources = [_of_pack(pack, split) for pack in packs]
+    found = [p for p in (folder.resolve(), *sorted(folder.iterdir())) if (p / "annotations.json").is_file()]
+    sources = [_of_found_pack(pack, split) for pack in found]
     sources += [_of_layout(layout, place) for layout, place in find(folder, LAYOUTS)]
     if not sources:
         titles = ", ".join(layout.title for layout in LAYOUTS)
@@ -102,50 +116,53 @@ def _sources(what: str, split: str | None, root: str | None) -> list[Source]:
 
 def _of_layout(layout: Layout, folder: Path) -> Source:
     images = images_under(layout, folder) if layout.image_folders(folder) else None
-    return layout.name, layout.title, str(folder), layout.entries(folder), images
+    return Source(layout.name, layout.title, str(folder), layout.entries(folder), images)
 
 
 def _of_pack(folder: Path, split: str | None) -> Source:
-    try:
-        return _of_samples(folder.name, load_set(folder.name, split, root=folder.parent), str(folder))
-    except InputError as error:
-        text = str(error)
-
-        def fail() -> FaceSample:
-            raise InputError(text)
-
-        return folder.name, "pack", str(folder), [Entry("", (), str(folder), None, fail)], None
-
-
-def _of_samples(name: str, samples: list[FaceSample], folder: str = "") -> Source:
-    """A pack (its images are known) or rendered faces (they have none)."""
+    """An entry a record, so that every broken one is told; InputError where the annotations are none."""
     entries = []
-    for sample in samples:
-        image = next((a for a in getattr(sample.load, "args", ()) if isinstance(a, Path)), None)
-        entries.append(Entry(sample.id, (sample.split,), sample.id, image, lambda sample=sample: sample))
-    title = "rendered faces" if name == "synthetic" else "pack"
-    return name, title, folder, entries, None
+    for where, record in packs.records(folder, split):
+        file = record.get("file")
+        image = folder / "images" / file if isinstance(file, str) and file else None
+        read = partial(packs.sample_of, record, folder.name, folder, where)
+        entries.append(Entry(where, (str(record["split"]),), where, image, read))
+    excluded = len(packs.records(folder, split, include_excluded=True)) - len(entries)
+    return Source(folder.name, "pack", str(folder), entries, excluded=excluded)
+
+
+def _of_found_pack(folder: Path, split: str | None) -> Source:
+    """One of several sets in a folder: what is wrong with its annotations must not hide the others."""
+    try:
+        return _of_pack(folder, split)
+    except InputError as error:
+        return Source(folder.name, "pack", str(folder), [broken(folder, (split,) if split else (), str(error))])
+
+
+def _of_rendered(split: str | None) -> Source:
+    samples = load_set("synthetic", split)
+    entries = [Entry(s.id, (s.split,), s.id, None, lambda sample=s: sample) for s in samples]
+    return Source("synthetic", "rendered faces", "", entries)
 
 
 def _report(source: Source, split: str | None, quick: bool) -> SetReport:
-    name, title, folder, listed, images = source
-    report = SetReport(name, title, folder)
+    report = SetReport(source.name, source.title, source.folder, excluded=source.excluded)
     try:
-        entries = list(listed)
+        entries = list(source.entries)
     except InputError as error:
-        report.broken.append((folder, str(error)))
+        report.broken.append((source.folder, str(error)))
         return report
     named = {entry.image for entry in entries}
-    if images is not None:
-        report.not_annotated = sorted(str(image) for image in images if image not in named)
+    if source.images is not None:
+        report.not_annotated = sorted(str(image) for image in source.images if image not in named)
     if split is not None:
         splits = sorted({s for entry in entries for s in entry.splits})
         if split not in splits:
-            raise InputError(f"split of {name} must be one of {', '.join(splits)}. Received: {split!r}")
+            raise InputError(f"split of {source.name} must be one of {', '.join(splits)}. Received: {split!r}")
         entries = [entry for entry in entries if split in entry.splits]
     report.faces = len(entries)
     there = set()
-    for entry, verdict in _judged(entries, quick, f"reading {name}"):
+    for entry, verdict in _judged(entries, quick, f"reading {source.name}"):
         report.splits.update(entry.splits)
         if isinstance(verdict, FaceSample):
             report.usable += 1
@@ -217,6 +234,7 @@ def _check_points(sample: FaceSample, width: int, height: int) -> None:
 def _print(report: SetReport) -> None:
     print(f"{report.name}: {report.title}{', ' if report.folder else ''}{report.folder}")
     rows: list[tuple[str, int]] = [("faces", report.faces)]
+    rows += [("excluded", report.excluded)] if report.excluded else []
     rows += [(f"split {split}", count) for split, count in sorted(report.splits.items())]
     rows += [(f"landmarks {name}", count) for name, count in sorted(report.landmarks.items())]
     rows += [(f"pose: {kind}", count) for kind, count in sorted(report.pose.items())]

@@ -1,4 +1,4 @@
-"""An image file judged by its first and last bytes: its size, and whether it was cut off. Nothing is decoded.
+"""An image file judged by its first and last bytes: its size, and whether it was cut off.
 
 OpenCV fills the missing half of a cut JPEG with grey and says nothing, so a decoder alone does not find it.
 """
@@ -9,14 +9,24 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from edgeface.errors import InputError
+from edgeface.images import read_image
 
 _TAIL = 4096
 """Bytes at the end in which the closing mark is looked for first; some cameras append a few."""
 
 
+def read_whole(path: Path, oriented: bool = True) -> np.ndarray:
+    """`edgeface.images.read_image`, but InputError too where the file was cut off: no label is true of grey."""
+    image_size(path)
+    return read_image(path, oriented)
+
+
 def image_size(path: Path) -> tuple[int, int] | None:
-    """(width, height) as stored, EXIF's orientation aside; None for a format other than JPEG, PNG and BMP.
+    """(width, height) as stored, EXIF's orientation aside; None for a format other than JPEG, PNG and BMP. Nothing is
+    decoded.
 
     InputError: missing, empty, not an image, or cut off.
     """

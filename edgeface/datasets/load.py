@@ -1,10 +1,11 @@
-"""Any set of faces by name: the packs, datasets as their authors ship them, and rendered faces that need no files."""
+"""Any set of faces by name: packs, your own, datasets as their authors ship them, and rendered ones without files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from edgeface.datasets.official import OFFICIAL, data_root, read_official
+from edgeface.datasets.own import own_folder, read_own
 from edgeface.datasets.packs import PACKS, faces_root, read_pack
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
@@ -20,9 +21,9 @@ def load_set(
 ) -> list[FaceSample]:
     """The first ``limit`` faces of a split (of all splits where None; rendered faces: "train" then).
 
-    name: one of `SETS`. root: the folder of packs, or one that holds the dataset in its official layout; by default
-    EDGEFACE_FACES (`packs.faces_root`) and then EDGEFACE_DATA (`official.data_root`). A name that both
-    know (300w, aflw, aflw2000_3d) is the pack where the pack is there.
+    name: one of `SETS`, or a folder of faces of your own (`edgeface.datasets.own`). root: the folder of packs, or one
+    that holds the dataset in its official layout; by default EDGEFACE_FACES (`packs.faces_root`) and then EDGEFACE_DATA
+    (`official.data_root`). A name that both know (300w, aflw, aflw2000_3d) is the pack where the pack is there.
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit must be >= 1. Received: {limit}")
@@ -30,11 +31,18 @@ def load_set(
         from edgeface.datasets.synthetic import synthetic_samples
 
         return synthetic_samples(limit or SYNTHETIC_DEFAULT, split=split or "train")
+    if is_own(name, root):
+        return read_own(name, split, root)[:limit]
     if name not in SETS:
         raise InputError(f"set must be one of {', '.join(SETS)}. Received: {name!r}")
     if is_pack(name, root):
         return read_pack(name, split, root)[:limit]
     return read_official(name, split, limit, root)
+
+
+def is_own(name: str, root: str | Path | None = None) -> bool:
+    """Whether that name is a folder of faces of your own."""
+    return name not in SETS and own_folder(name, root) is not None
 
 
 def is_pack(name: str, root: str | Path | None = None) -> bool:

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from edgeface.boxes import face_box
+from edgeface.datasets.imagefile import read_whole
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
 from edgeface.files import read_json
 from edgeface.headpose import ANGLES
-from edgeface.images import read_image
 from edgeface.markup import MARKUPS
 
 PACKS = ("300w", "aflw", "mtfl", "youtube_faces", "facesynthetics", "aflw2000_3d")
@@ -46,22 +46,30 @@ def read_pack(
     """
     if name not in PACKS:
         raise InputError(f"pack must be one of {', '.join(PACKS)}. Received: {name!r}")
-    folder = _folder(name, root)
+    folder = pack_folder(name, root)
+    found = records(folder, split, include_excluded)
+    return [sample_of(record, name, folder, where) for where, record in found]
+
+
+def records(folder: Path, split: str | None = None, include_excluded: bool = False) -> list[tuple[str, dict[str, Any]]]:
+    """(where it stands, record) of a folder's ``annotations.json``; nothing but their splits is looked at."""
     path = folder / "annotations.json"
-    records = read_json(path)
-    if not isinstance(records, list):
-        raise InputError(f"{path} must hold a list of records. Received: {type(records).__name__}")
-    splits = sorted({str(_field(r, "split", path, i)) for i, r in enumerate(records)})
+    listed = read_json(path)
+    if not isinstance(listed, list):
+        raise InputError(f"{path} must hold a list of records. Received: {type(listed).__name__}")
+    splits = [str(_field(record, "split", path, index)) for index, record in enumerate(listed)]
     if split is not None and split not in splits:
-        raise InputError(f"split of {name} must be one of {', '.join(splits)}. Received: {split!r}")
+        known = ", ".join(sorted(set(splits)))
+        raise InputError(f"split of {folder.name} must be one of {known}. Received: {split!r}")
     return [
-        _sample(record, name, folder, f"{path}, record {index}")
-        for index, record in enumerate(records)
-        if split in (None, record["split"]) and (include_excluded or not record.get("exclude"))
+        (f"{path}, record {index}", record)
+        for index, (record, of) in enumerate(zip(listed, splits, strict=True))
+        if split in (None, of) and (include_excluded or not record.get("exclude"))
     ]
 
 
-def _folder(name: str, root: str | Path | None) -> Path:
+def pack_folder(name: str, root: str | Path | None = None) -> Path:
+    """Where that pack lies, in ``root`` or in `faces_root`; InputError where it does not."""
     base = Path(root) if root is not None else faces_root()
     if base is None:
         got = os.environ.get("EDGEFACE_FACES", "not set")
@@ -79,7 +87,8 @@ def _field(record: Any, key: str, path: Path, index: int) -> Any:
     return record[key]
 
 
-def _sample(record: dict[str, Any], dataset: str, folder: Path, where: str) -> FaceSample:
+def sample_of(record: dict[str, Any], dataset: str, folder: Path, where: str) -> FaceSample:
+    """A record's face; InputError starts with ``where``. The image is not opened."""
     file = record.get("file")
     if not isinstance(file, str) or not file:
         raise InputError(f"{where}: file must be an image's name. Received: {file!r}")
@@ -103,7 +112,7 @@ def _sample(record: dict[str, Any], dataset: str, folder: Path, where: str) -> F
             id=Path(file).stem,
             dataset=dataset,
             split=str(record["split"]),
-            load=partial(read_image, folder / "images" / file),
+            load=partial(read_whole, folder / "images" / file),
             box=face_box(landmarks),
             landmarks_px=landmarks,
             visible=visible,

@@ -9,10 +9,7 @@ import numpy as np
 
 from edgeface.errors import InputError
 from edgeface.geometry import Box
-from edgeface.images import read_image
 from edgeface.markup import markup
-
-__all__ = ["FaceSample", "read_image"]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Choosing and starting a Keras backend, for commands: before anything else imports Keras."""
+"""Choosing and starting a Keras backend, for commands: before anything else imports Keras; a setting for a while."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 _CHATTER = re.compile(rb"^(WARNING: All log messages before absl|[IWE]0000 )")
 
@@ -41,6 +42,17 @@ def start_keras(distribute: bool = False) -> str:
             # The first operation looks for devices, and says so.
             keras.ops.zeros((1,))
     return backend
+
+
+@contextmanager
+def while_set(read: Callable[[], Any], write: Callable[[Any], Any], value: Any) -> Iterator[None]:
+    """Within it a setting has ``value``; afterwards what it had before."""
+    before = read()
+    write(value)
+    try:
+        yield
+    finally:
+        write(before)
 
 
 @contextmanager

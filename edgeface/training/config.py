@@ -24,13 +24,13 @@ class SourceConfig:
     limit: int | None = None
     """At most so many faces; how many to render for ``synthetic``."""
     pose: bool = True
-    """False: ignore this set's pose labels."""
+    """False: ignore this set's pose labels; those of a fit (fit_pose, fit_3d) still count."""
     fit_pose: bool = False
     """Give faces that have 68 points but no full pose the one that lays a mean 3D head over them."""
     turned: int = 0
     """That many turned views of every face instead of the face itself; needs ibug68 points."""
     fit_3d: bool = False
-    """3D points (ibug68_3d) and missing poses of a head laid over the 68 points."""
+    """3D points (ibug68_3d) and missing angles of a head laid over the 68 points."""
     markups: tuple[str, ...] = ()
     """Use these markups' labels alone; empty: all that the network has a head for."""
     dir: str | None = None
@@ -76,7 +76,8 @@ class TrainConfig:
     mode: Literal["mixed", "alternate"] = "mixed"
     """A batch over all sources, or one source a batch in turn (AC-DC)."""
     validation: SourceConfig | None = None
-    """Faces scored at every line of progress. Nothing is chosen by them: the last weights are kept."""
+    """Faces scored at every line of progress. Nothing is chosen by them: the last weights are kept. They are taken as
+    they are: set, split, limit, dir and one markup."""
     pack_size: int = 160
     """Side of the packed crops; above ``network side * pack_scale / 1.3`` nothing is gained."""
     pack_scale: float = 1.6
@@ -92,7 +93,16 @@ class TrainConfig:
             _must(getattr(self, name) >= 0, name, ">= 0", getattr(self, name))
         _must(0 <= self.ema < 1, "ema", "in [0, 1)", self.ema)
         _must(self.warmup < self.steps, "warmup", f"below steps ({self.steps})", self.warmup)
+        _must(self.validation is None or _is_plain(self.validation), "validation", _PLAIN, self.validation)
         _must(self.pack_scale >= self.augment.crop_scale, "pack_scale", ">= augment.crop_scale", self.pack_scale)
+
+
+_PLAIN = "a set, split, limit, dir and at most one markup, which are all that is used of it"
+
+
+def _is_plain(source: SourceConfig) -> bool:
+    same = SourceConfig(source.set, source.split, limit=source.limit, dir=source.dir, markups=source.markups)
+    return source == same and len(source.markups) <= 1
 
 
 def load_config(path: str | Path, overrides: tuple[str, ...] | list[str] = ()) -> TrainConfig:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import keras
 import numpy as np
 
 from edgeface.errors import InputError
+from edgeface.training.backend import while_set
 
 ADDRESSES = "KERAS_DISTRIBUTION_JOB_ADDRESSES"
 """With KERAS_DISTRIBUTION_NUM_PROCESSES and _PROCESS_ID: what `keras.distribution.initialize` reads."""
@@ -83,6 +85,10 @@ def team() -> Team:
         return Team()
     import jax
 
+    owned = Counter(device.process_index for device in jax.devices())
+    if len(set(owned.values())) > 1:
+        got = ", ".join(f"{count} on process {process}" for process, count in sorted(owned.items()))
+        raise InputError(f"every process must have as many devices as the others. Received: {got}")
     return Team(int(current.device_mesh.devices.size), jax.process_count(), jax.process_index())
 
 
@@ -90,17 +96,7 @@ def undistributed():
     """A context in which variables are this process's own, on one device."""
     if keras.distribution.distribution() is None:
         return nullcontext()
-    return _undistributed()
-
-
-@contextmanager
-def _undistributed() -> Iterator[None]:
-    before = keras.distribution.distribution()
-    keras.distribution.set_distribution(None)
-    try:
-        yield
-    finally:
-        keras.distribution.set_distribution(before)
+    return while_set(keras.distribution.distribution, keras.distribution.set_distribution, None)
 
 
 def check_agreement(members: Team, what: str) -> None:

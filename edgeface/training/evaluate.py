@@ -18,7 +18,7 @@ from edgeface.errors import InputError
 from edgeface.files import written_aside
 from edgeface.geometry import Crop, square_crop
 from edgeface.headpose import ANGLES, geodesic_deg
-from edgeface.markup import MARKUPS, PROTOCOLS, Protocol, normalization
+from edgeface.markup import IBUG68, MARKUPS, PROTOCOLS, Protocol, normalization
 from edgeface.training.networks import SAME_INDICES, Network
 
 PROGRESS_FROM = 300
@@ -148,6 +148,8 @@ def protocol_for(
     other.
     """
     own = PROTOCOLS.get(name)
+    if own is None and any(s.dataset == name for s in samples):
+        own = Protocol(name, IBUG68, "box")  # faces of one's own: of any pose, so by the box
     if own is None or own.faces is not None:
         sets = [p.name for p in PROTOCOLS.values() if p.faces is None]
         raise InputError(f"set must be one of {', '.join(sets)}. Received: {name!r}")

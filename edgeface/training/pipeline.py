@@ -255,19 +255,6 @@ def _shuffled(seed: int, source: int, epoch: int, count: int) -> np.ndarray:
     return order
 
 
-def validation_arrays(
-    packed: PackedFaces, markups: Sequence[str], side: int, channels: int, crop_scale: float = 1.3
-) -> Batch:
-    """All faces once, in order, as plain crops: (x, y) as `batches` gives them, always the same."""
-    count = len(packed.images)
-    image = np.empty((count, side, side, channels), np.float32)
-    y = empty_targets(count, markups)
-    source, config, rng = Source(packed, 1.0, packed.dataset), AugmentConfig.none(crop_scale), np.random.default_rng(0)
-    for face in range(count):
-        image[face] = place(source, face, config, markups, y, face, rng, image.shape[1:])
-    return {"image": image}, y
-
-
 def measure_throughput(dataset: Iterable[Batch], steps: int = 20, warmup: int = 2) -> float:
     """Faces a second that the dataset delivers when nothing else runs, over ``steps`` batches after ``warmup``."""
     iterator = iter(dataset)

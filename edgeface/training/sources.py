@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeface.datasets.load import SYNTHETIC_DEFAULT, is_pack, load_set
+from edgeface.datasets.load import SYNTHETIC_DEFAULT, is_own, is_pack, load_set
 from edgeface.datasets.official import OFFICIAL, fingerprint
 from edgeface.datasets.packed import PackedFaces, concat, pack_faces
 from edgeface.datasets.packs import PACKS, faces_root
@@ -36,6 +36,25 @@ RENDER_SIDE = 128
 """Side of the rendered pictures, as `edgeface.datasets.load` gives them."""
 SAID = 20
 """Faces left out that are named in the log; the record names all."""
+SHARED = {"300w_lp": "300w", "aflw": "aflw2000_3d", "aflw_full": "aflw2000_3d"}
+"""Datasets as their authors ship them that hold faces on which another is scored: 300W-LP has 300W's test faces,
+turned, and AFLW2000-3D is AFLW's first 2000 (the pack named aflw is without them)."""
+
+
+def seen_by_validation(config: TrainConfig) -> list[str]:
+    """A warning for every source that holds faces of the validation: a score on seen faces says little."""
+    v = config.validation
+    lines = []
+    for i, s in enumerate(config.sources if v else ()):
+        if s.set == v.set and s.dir == v.dir:
+            splits = {c.split or ("train" if c.set == "synthetic" else None) for c in (s, v)}
+            seen = len(splits) == 1 or None in splits
+        else:
+            seen = SHARED.get(s.set) == v.set and _is_official(s)
+        if seen:
+            names = [f"{c.set}/{c.split or 'all'}" for c in (s, v)]
+            lines.append(f"validation {names[1]} has faces of sources.{i} ({names[0]}): no measure of unseen faces")
+    return lines
 
 
 def load_sources(
@@ -48,19 +67,22 @@ def load_sources(
     sources = []
     for i, s in enumerate(config.sources):
         packed, skipped = packed_and_skipped(s, config.pack_size, config.pack_scale, cache)
+        pose = s.pose or s.fit_3d or s.fit_pose
+        if pose and not s.pose:
+            packed = replace(packed, pose_deg=np.full_like(packed.pose_deg, np.nan))
         if s.fit_3d:
             packed = with_3d_labels(packed)
         if s.fit_pose:
             packed = filled_pose(packed)
         label = f"{s.set}/{s.split or 'all'}" + (f" turned x{s.turned}" if s.turned else "")
         used = s.markups or tuple(m for m in markups if m in packed.landmarks)
-        if not set(used) & set(markups) and not s.pose:
+        if not set(used) & set(markups) and not pose:
             raise InputError(
                 f"sources.{i} ({label}) must label one of {', '.join(markups)}. Received: {used or 'none'}"
             )
         say(f"source {label}: {len(packed)} faces, weight {s.weight:g}, {', '.join(used) or 'pose alone'}")
-        _say_what_is_lacking(label, packed, used, s.pose, skipped, say)
-        sources.append(Source(packed, s.weight, label, s.markups or None, s.pose, skipped))
+        _say_what_is_lacking(label, packed, used, pose, skipped, say)
+        sources.append(Source(packed, s.weight, label, s.markups or None, pose, skipped))
     return sources
 
 
@@ -105,7 +127,7 @@ def packed_and_skipped(
         try:
             return PackedFaces.load(path), tuple(read_json(left_out)) if left_out.exists() else ()
         except InputError:
-            path.unlink()  # damaged: make it again
+            path.unlink(missing_ok=True)  # damaged: make it again
     packed, skipped = _pack(source, size, scale, cache)
     # The list first: faces without their list would hide what is missing.
     if skipped:
@@ -164,24 +186,37 @@ def _render(split: str, start: int, stop: int, size: int, scale: float) -> Packe
 def _key(source: SourceConfig, size: int, scale: float) -> str:
     """A hash of what decides the packed faces: the request, the annotations and the code that reads or renders."""
     digest = hashlib.sha256(json.dumps([source.set, source.split, source.limit, size, scale]).encode())
-    package = Path(__file__).resolve().parents[1]
-    datasets = package / "datasets"
-    code = [package / "geometry.py", package / "markup.py", datasets / "packed.py"]
-    if source.set == "synthetic":
-        code += [package / "headpose.py", *sorted((datasets / "synthetic").glob("*.py"))]
-    else:
-        code += [datasets / "packs.py", datasets / "boxes.py"]
     if source.turned:
         digest.update(json.dumps([source.turned, TURN_SEED]).encode())
-        code += [package / "headpose.py", datasets / "boxes.py", datasets / "posefit.py"]
-        code += [*sorted((datasets / "synthetic").glob("*.py")), *sorted((datasets / "turned").glob("*.py"))]
+    for path in _code(source):
+        digest.update(path.read_bytes())
     root = Path(source.dir) if source.dir else faces_root()
-    if source.set in OFFICIAL and not is_pack(source.set, source.dir):
-        code += sorted((datasets / "official").glob("*.py"))
+    if _is_official(source):
         digest.update(fingerprint(source.set, source.dir).encode())
-    elif source.set in PACKS and root is not None:
-        code.append(root / source.set / "annotations.json")
-    for path in code:
-        if path.is_file():
-            digest.update(path.read_bytes())
+    elif (source.set in PACKS or is_own(source.set, source.dir)) and root is not None:
+        annotations = root / source.set / "annotations.json"
+        if annotations.is_file():
+            digest.update(annotations.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _is_official(source: SourceConfig) -> bool:
+    return source.set in OFFICIAL and not is_pack(source.set, source.dir)
+
+
+def _code(source: SourceConfig) -> list[Path]:
+    """The modules that decide what is packed of a source: which faces, their pixels, their labels."""
+    package = Path(__file__).resolve().parents[1]
+    names = ["geometry", "markup", "datasets/packed"]
+    if source.set == "synthetic":
+        names += ["headpose", "datasets/synthetic/*"]
+    else:
+        names += ["boxes", "images", "datasets/imagefile", "datasets/packs", "datasets/own", "training/packing"]
+        names += ["datasets/official/*"] if _is_official(source) else []
+    if source.turned:
+        names += ["headpose", "boxes", "datasets/posefit", "datasets/synthetic/*", "datasets/turned/*"]
+    paths = []
+    for name in dict.fromkeys(names):
+        # A plain name is not searched for: one that has moved must not drop out of the key in silence.
+        paths += sorted(package.glob(f"{name}.py")) if name.endswith("*") else [package / f"{name}.py"]
+    return paths

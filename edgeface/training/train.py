@@ -29,6 +29,7 @@ from edgeface.headpose import ANGLES
 from edgeface.models.deploy import landmark_markups
 from edgeface.models.io import config_of, load_model, model_info, save_model
 from edgeface.models.presets import ModelConfig, build, preset
+from edgeface.training.backend import while_set
 from edgeface.training.checkpoint import checkpoint_step, load_checkpoint, read_rows, truncate_rows
 from edgeface.training.config import TrainConfig, as_dict, from_dict
 from edgeface.training.distribution import Team, check_agreement, distributed, team, undistributed
@@ -39,7 +40,7 @@ from edgeface.training.monitor import Monitor, Validation
 from edgeface.training.networks import deployed
 from edgeface.training.packing import unknown_labels
 from edgeface.training.pipeline import Source, batches, measure_throughput
-from edgeface.training.sources import load_sources
+from edgeface.training.sources import load_sources, seen_by_validation
 from edgeface.training.trainer import AlignmentTrainer, make_optimizer
 
 
@@ -73,7 +74,7 @@ def train(
 
 def _train(config: TrainConfig, out: Path, resume: bool, model: keras.Model | None, say: Callable[[str], None]) -> Path:
     network_config = network_config_of(config)
-    with _dtype_policy(config.precision):
+    with while_set(keras.config.dtype_policy, keras.config.set_dtype_policy, config.precision):
         keras.utils.set_random_seed(config.seed)
         network = model if model is not None else build(network_config)
     if config.init and model is None:
@@ -117,6 +118,8 @@ def fit_network(
     elif (out / CONFIG).exists():
         _check_same(config, out)
     sources = load_sources(config, markups, out.parent / "cache", say)
+    for line in seen_by_validation(config):
+        say(line)
     untrained = untrained_heads(sources, network)
     if untrained:
         say(f"no source labels {', '.join(untrained)}: what the network says of it will mean nothing")
@@ -298,13 +301,3 @@ def _plain_errors():
         if found is None:
             raise
         raise InputError(found[1]) from error
-
-
-@contextmanager
-def _dtype_policy(name: str):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

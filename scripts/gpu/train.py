@@ -21,6 +21,7 @@ from jax import numpy as jnp
 
 from edgeface.errors import InputError
 from edgeface.files import write_json
+from edgeface.headpose import ANGLES
 from edgeface.models.deploy import landmark_markups
 from edgeface.models.io import save_model
 from edgeface.models.presets import build, config_from_dict
@@ -219,7 +220,7 @@ def untrained(pack: Pack) -> list[str]:
     """Markups and angles that no face of the pack has."""
     heads = [name for name, points in pack.landmarks.items() if not np.isfinite(points).any()]
     known = np.isfinite(pack.pose_deg).any(axis=0)
-    return heads + [angle for angle, has in zip(("yaw", "pitch", "roll"), known, strict=True) if not has]
+    return heads + [angle for angle, has in zip(ANGLES, known, strict=True) if not has]
 
 
 if __name__ == "__main__":

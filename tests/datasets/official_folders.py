@@ -71,8 +71,8 @@ def pose_para(pose_deg: np.ndarray) -> np.ndarray:
     return np.array([[pitch, yaw, roll, 40.0, 50.0, -70.0, 0.0005]], np.float32)
 
 
-def write_300w_lp(root: Path, faces: list[Face]) -> Path:
-    """Every face in HELEN, and mirrored in HELEN_Flip."""
+def write_300w_lp(root: Path, faces: list[Face], flip_landmarks: bool = False) -> Path:
+    """Every face in HELEN, and mirrored in HELEN_Flip. The authors' landmarks/ has no folder for the mirrored ones."""
     for i, face in enumerate(faces):
         for folder, seen in (("HELEN", face), ("HELEN_Flip", face.mirrored())):
             image = write_image(root / folder / f"HELEN_{i}_1_0.jpg", seen)
@@ -82,6 +82,8 @@ def write_300w_lp(root: Path, faces: list[Face]) -> Path:
                 {"Pose_Para": pose_para(seen.pose_deg), "pt2d": before, "Shape_Para": np.zeros((199, 1))},
                 do_compression=True,
             )
+            if folder.endswith("_Flip") and not flip_landmarks:
+                continue
             landmarks = root / "landmarks" / folder / f"{image.stem}_pts.mat"
             landmarks.parent.mkdir(parents=True, exist_ok=True)
             savemat(landmarks, {"pts_2d": seen.points["ibug68"] + 1.0, "pts_3d": seen.points["ibug68_3d"] + 1.0})

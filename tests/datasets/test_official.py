@@ -5,7 +5,7 @@ import pickle
 import cv2
 import numpy as np
 import pytest
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 
 from edgeface.datasets.load import SETS, evaluation_split, is_pack, load_set
 from edgeface.datasets.official import LAYOUTS, OFFICIAL, aflw, aflw_full, celeba, find, fingerprint, w300, wflw
@@ -92,8 +92,20 @@ def test_upper_case_folders_and_the_challenges_own_images(tmp_path, faces):
 
 
 def test_300w_lp(root, faces):
-    samples = {s.id: s for s in load_set("300w_lp", "train", root=root)}
-    assert len(samples) == 6 and len(load_set("300w_lp", "helen", root=root)) == 6
+    samples = load_set("300w_lp", "train", root=root)
+    # As shipped, HELEN_Flip has images and poses, and no landmarks.
+    assert [s.id for s in samples] == [f"HELEN/HELEN_{i}_1_0" for i in range(3)]
+    assert len(load_set("300w_lp", "helen", root=root)) == 3
+    for sample, face in zip(samples, faces, strict=False):
+        same_points(sample, face, "ibug68_3d")
+    with pytest.raises(InputError, match="split of 300w_lp must be one of train, afw.*Received: 'test'"):
+        load_set("300w_lp", "test", root=root)
+
+
+def test_300w_lp_with_landmarks_of_the_mirrored_faces(tmp_path, faces):
+    folders.write_300w_lp(tmp_path, faces[:3], flip_landmarks=True)
+    samples = {s.id: s for s in load_set("300w_lp", "train", root=tmp_path)}
+    assert len(samples) == 6 and len(load_set("300w_lp", "helen", root=tmp_path)) == 6
     for i, face in enumerate(faces[:3]):
         for folder, seen in (("HELEN", face), ("HELEN_Flip", face.mirrored())):
             sample = samples[f"{folder}/HELEN_{i}_1_0"]
@@ -103,8 +115,6 @@ def test_300w_lp(root, faces):
             assert sample.pose_deg == pytest.approx(seen.pose_deg, abs=1e-3)
         yaw, pitch, roll = samples[f"HELEN/HELEN_{i}_1_0"].pose_deg
         assert samples[f"HELEN_Flip/HELEN_{i}_1_0"].pose_deg == pytest.approx([-yaw, pitch, -roll], abs=1e-3)
-    with pytest.raises(InputError, match="split of 300w_lp must be one of train, afw.*Received: 'test'"):
-        load_set("300w_lp", "test", root=root)
 
 
 def test_aflw2000_3d(root, faces):
@@ -117,6 +127,14 @@ def test_aflw2000_3d(root, faces):
         assert (sample.visible["aflw21"] == seen).all() and not seen.all()
         assert sample.landmarks_px["aflw21"][seen] == pytest.approx(face.points["aflw21"][seen], abs=1e-4)
         assert np.isnan(sample.landmarks_px["aflw21"][~seen]).all()
+
+
+def test_aflw2000_3d_files_with_another_number_of_2d_points(tmp_path, faces):
+    folders.write_aflw2000_3d(tmp_path, faces[:2])
+    path = tmp_path / "image00002.mat"
+    savemat(path, {k: v for k, v in loadmat(path).items() if k[0] != "_"} | {"pt2d": np.ones((2, 68))})
+    first, second = load_set("aflw2000_3d", None, root=tmp_path)
+    assert set(first.landmarks_px) == {"ibug68_3d"} and set(second.landmarks_px) == {"ibug68_3d", "aflw21"}
 
 
 def test_poses_turn_the_nose_as_the_package_says(root):
@@ -200,6 +218,18 @@ def test_wflw(root, faces):
     }
 
 
+def test_no_wflw_subset_loses_a_broken_line_in_silence(tmp_path, faces):
+    """Its attributes cannot be read, so it may belong to any of them; the other list is untouched."""
+    folders.write_wflw(tmp_path, faces)
+    path = tmp_path / wflw.LISTS / "list_98pt_rect_attr_test.txt"
+    first, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([first.split(maxsplit=3)[-1], *rest]) + "\n")
+    for split in ("test", *wflw.SUBSETS):
+        with pytest.raises(InputError, match="line 1: a line must have 207 fields. Received: 204"):
+            load_set("wflw", split, root=tmp_path)
+    assert len(load_set("wflw", "train", root=tmp_path)) == 1
+
+
 @pytest.mark.parametrize("name", ["celeba", "celeba_aligned"])
 def test_celeba(root, faces, name):
     samples = load_set(name, None, root=root)
@@ -208,6 +238,27 @@ def test_celeba(root, faces, name):
         assert sample.landmarks_px["mtfl5"] == pytest.approx(face.points["mtfl5"].round(), abs=1e-6)
         same_image(sample, face)
     assert [s.id for s in load_set(name, "val", root=root)] == ["000002", "000005"]
+
+
+def test_no_celeba_split_is_smaller_than_the_others_in_silence(tmp_path, faces):
+    """A partition that was cut off: nobody knows whose the remaining faces are."""
+    folders.write_celeba(tmp_path, faces)
+    path = tmp_path / "Eval/list_eval_partition.txt"
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+    for split in ("train", "val", "test", None):
+        with pytest.raises(InputError, match="must put 000007.jpg into 0, 1 or 2. Received: nothing of the kind"):
+            load_set("celeba", split, root=tmp_path)
+
+
+def test_half_an_image_is_no_image(tmp_path, faces):
+    """OpenCV makes the missing half grey, and a network would learn points in it."""
+    folders.write_300w(tmp_path, faces[:1])
+    path = tmp_path / "afw/image_000.jpg"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert cv2.imread(str(path)) is not None  # the trap is set
+    (sample,) = load_set("300w", "train", root=tmp_path)
+    with pytest.raises(InputError, match="image_000.jpg must be a whole image file. Received: .* cut off"):
+        sample.load()
 
 
 def test_images_are_read_as_they_are_stored(tmp_path, faces):
@@ -311,8 +362,6 @@ def test_a_broken_pts_file_is_named(tmp_path, text, message):
     ],
 )
 def test_a_broken_aflw_info(tmp_path, faces, change, message):
-    from scipy.io import loadmat
-
     folders.write_aflw_full(tmp_path, faces[:3])
     path = tmp_path / "AFLWinfo_release.mat"
     found = {k: v for k, v in (loadmat(path) | change).items() if not k.startswith("__") and v is not None}

@@ -69,8 +69,10 @@ def faces(params) -> PackedFaces:
 def same_heads():
     """The linear head as the rendered ones are, not brought to 300W-LP's: their labels are then the truth."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("RELIEF", 1.0), ("JAW_BACK_CM", 0.0), ("CHIN_BACK_CM", 0.0), ("ZERO_PITCH_DEG", 0.0)):
-            patch.setattr(model, name, value)
+        for name in ("JAW_BACK_CM", "CHIN_BACK_CM", "ZERO_PITCH_DEG"):
+            patch.setattr(model, name, 0.0)
+        patch.setattr(model, "RELIEF", 1.0)
+        patch.setattr(model, "LABEL_SHIFTS_CM", ())
         model.head_model.cache_clear()
         yield
     model.head_model.cache_clear()
@@ -207,6 +209,12 @@ def test_faces_that_no_head_fits_stay_without_labels_and_known_ones_stay(faces, 
     assert np.isnan(labelled.landmarks["ibug68_3d"][:2]).all() and np.isnan(labelled.pose_deg[:2]).all()
     assert np.isfinite(labelled.landmarks["ibug68_3d"][2:]).all()
     assert {k.split("-turned")[0] for k in turned_faces(scrambled, 1, 0).ids} == {"face-2", "face-3"}
+    # A known yaw stays, with or without a head to give the other angles.
+    yaw_alone = np.column_stack([np.full(len(faces), 7.0), np.full((len(faces), 2), np.nan)]).astype(np.float32)
+    partly = with_3d_labels(replace(scrambled, pose_deg=yaw_alone)).pose_deg
+    np.testing.assert_array_equal(partly[:, 0], yaw_alone[:, 0])
+    np.testing.assert_array_equal(partly[2:, 1:], labelled.pose_deg[2:, 1:])
+    assert np.isnan(partly[:2, 1:]).all()
     kept = with_3d_labels(faces)
     np.testing.assert_array_equal(kept.pose_deg, faces.pose_deg)
     np.testing.assert_array_equal(kept.landmarks["ibug68_3d"], faces.landmarks["ibug68_3d"])

@@ -1,13 +1,28 @@
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgeface.boxes import face_box
+from edgeface.datasets.imagefile import read_whole
+from edgeface.datasets.official import read_official
+from edgeface.datasets.packed import pack_faces
+from edgeface.datasets.packs import read_pack, sample_of
+from edgeface.datasets.posefit import fit_pose
+from edgeface.datasets.synthetic import render_face
+from edgeface.datasets.turned import turned_faces
+from edgeface.datasets.turned.fit import fit_heads
 from edgeface.errors import InputError
+from edgeface.geometry import square_crop
+from edgeface.headpose import to_matrix
+from edgeface.images import read_image
 from edgeface.training import sources
 from edgeface.training.config import SourceConfig, TrainConfig, from_dict
+from edgeface.training.packing import pack_usable
 from edgeface.training.sources import load_sources, packed_source
 
 SET = {"set": "synthetic", "split": "train", "limit": 4}
@@ -55,20 +70,48 @@ def test_turned_views_are_made_again_where_the_code_changed(cache, monkeypatch):
     assert key != sources._key(SourceConfig(**SET, turned=1), *size)
 
 
-def test_3d_labels_of_a_source(cache, monkeypatch):
+def test_the_code_that_decides_is_in_the_key():
+    """A module that has moved once dropped out of the key in silence, and old boxes came out of the cache."""
+    reads = {face_box, square_crop, read_pack, sample_of, read_image, read_whole, pack_usable, pack_faces}
+    turns = {face_box, fit_heads, fit_pose, turned_faces, render_face, to_matrix, pack_faces}
+    for source, functions in ((SourceConfig("300w"), reads), (SourceConfig("300w", turned=2), reads | turns)):
+        code = sources._code(source)
+        assert all(path.is_file() for path in code) and len(set(code)) == len(code)
+        assert {Path(inspect.getsourcefile(f)).resolve() for f in functions} <= set(code)
+    assert Path(inspect.getsourcefile(render_face)).resolve() in sources._code(SourceConfig("synthetic"))
+    official = sources._code(SourceConfig("wflw"))
+    assert Path(inspect.getsourcefile(read_official)).resolve() in official
+
+
+def flat_faces(cache, yaw: float = np.nan):
+    """Rendered faces as a set of photographs labels them: 68 points, and a yaw that is not the head's."""
     rendered = packed_source(SourceConfig(**SET), 160, 1.6, cache)
-    flat = replace(
-        rendered,
-        landmarks={"ibug68": rendered.landmarks["ibug68"]},
-        visible={"ibug68": rendered.visible["ibug68"]},
-        pose_deg=np.full((len(rendered), 3), np.nan, np.float32),
-    )
+    pose = np.full((len(rendered), 3), np.nan, np.float32)
+    pose[:, 0] = yaw
+    landmarks, visible = ({"ibug68": part["ibug68"]} for part in (rendered.landmarks, rendered.visible))
+    return replace(rendered, landmarks=landmarks, visible=visible, pose_deg=pose)
+
+
+def test_3d_labels_of_a_source(cache, monkeypatch):
+    flat = flat_faces(cache)
     monkeypatch.setattr(sources, "packed_and_skipped", lambda *_: (flat, ()))
     (plain,), _ = load(config(), cache)
     (source,), _ = load(config(fit_3d=True), cache)
     assert set(plain.packed.landmarks) == {"ibug68"}
     assert np.isfinite(source.packed.landmarks["ibug68_3d"]).all() and np.isfinite(source.packed.pose_deg).all()
     np.testing.assert_array_equal(source.packed.landmarks["ibug68"], flat.landmarks["ibug68"])
+
+
+@pytest.mark.parametrize("fit", ["fit_3d", "fit_pose"])
+def test_a_fit_keeps_the_angles_that_a_set_labels_unless_they_are_left_out(cache, monkeypatch, fit):
+    flat = flat_faces(cache, yaw=77.0)
+    monkeypatch.setattr(sources, "packed_and_skipped", lambda *_: (flat, ()))
+    (kept,), _ = load(config(**{fit: True}), cache)
+    (fitted,), _ = load(config(**{fit: True}, pose=False), cache)
+    (without,), _ = load(config(pose=False), cache)
+    assert (kept.packed.pose_deg[:, 0] == 77).all() and np.isfinite(kept.packed.pose_deg).all()
+    assert np.isfinite(fitted.packed.pose_deg).all() and (fitted.packed.pose_deg[:, 0] != 77).all()
+    assert kept.pose and fitted.pose and not without.pose
 
 
 @pytest.mark.parametrize("wrong", [{"turned": -1}, {"turned": 1.5}, {"turned": 2, "fit_3d": True}])

@@ -12,6 +12,7 @@ from edgeface.errors import InputError
 from edgeface.models.presets import build
 from edgeface.training.config import SourceConfig, TrainConfig, as_dict, from_dict, load_config
 from edgeface.training.losses import loss_for
+from edgeface.training.sources import seen_by_validation
 from edgeface.training.train import network_config_of
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
@@ -42,6 +43,40 @@ def test_defaults_and_overrides(plain):
     assert (config.steps, config.augment.mirror, config.schedule, config.loss) == (7, 0.0, "cosine", {"pose": 2})
     assert config.sources == (SourceConfig("synthetic", limit=3),)
     assert config.name == "plain"
+
+
+def test_a_validation_that_would_be_taken_for_another_is_refused(plain):
+    """Its faces are scored as they are: what would be left out of account is refused."""
+    for more in ("turned = 2", "fit_3d = true", "weight = 2.0", 'markups = ["ibug68", "mtfl5"]'):
+        with pytest.raises(InputError, match="validation must be a set, split, limit, dir and at most one markup"):
+            load_config(plain, [f'validation={{ set = "synthetic", limit = 2, {more} }}'])
+    load_config(plain, ['validation={ set = "300w", dir = "faces", split = "test", markups = ["ibug68"] }'])
+
+
+@pytest.mark.parametrize(
+    ("source", "validation", "seen"),
+    [
+        ({"set": "300w", "split": "train"}, {"set": "300w", "split": "test"}, False),
+        ({"set": "300w"}, {"set": "300w", "split": "test"}, True),
+        ({"set": "300w", "split": "test", "turned": 2}, {"set": "300w", "split": "test"}, True),
+        ({"set": "mtfl", "split": "train"}, {"set": "mtfl"}, True),
+        ({"set": "synthetic"}, {"set": "synthetic", "split": "val"}, False),
+        ({"set": "synthetic"}, {"set": "synthetic", "split": "train"}, True),
+        ({"set": "300w_lp"}, {"set": "300w", "split": "test"}, True),
+        ({"set": "aflw_full", "split": "train"}, {"set": "aflw2000_3d", "split": "val"}, True),
+        ({"set": "aflw", "split": "train"}, {"set": "aflw2000_3d", "split": "val"}, False),
+    ],
+)
+def test_a_validation_with_faces_of_the_training_is_told(source, validation, seen, monkeypatch):
+    monkeypatch.delenv("EDGEFACE_DATA", raising=False)  # aflw is the pack
+    data = {"network": "acdc_n", "sources": [source], "validation": validation}
+    lines = seen_by_validation(from_dict(TrainConfig, data, "test"))
+    assert [("has faces of sources.0" in line) for line in lines] == [True] * seen
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_no_config_of_the_project_trains_on_its_validation(path):
+    assert seen_by_validation(load_config(path)) == []
 
 
 def test_round_trip_through_json(plain):

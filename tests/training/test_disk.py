@@ -18,25 +18,6 @@ from edgeface.training import monitor
 from tests.training import tiny
 
 SIZE = 1 << 20
-CONFIG = """
-network = "acdc_n"
-steps = 6
-epoch_steps = 2
-batch_size = 4
-learning_rate = 5e-3
-ema = 0.9
-pack_size = 48
-[model]
-stages = 1
-side = 32
-stem = [4]
-widths = [4]
-markups_2d = ["mtfl5"]
-markups_3d = []
-[[sources]]
-set = "mtfl"
-split = "train"
-"""
 
 
 @pytest.fixture
@@ -70,7 +51,7 @@ def command(tmp_path, monkeypatch) -> list[str]:
     tiny.use_tiny_faces(monkeypatch.setattr)
     monkeypatch.setattr("edgeface.training.train.measure_throughput", lambda *args, **kwargs: 1.0)
     path = tmp_path / "tiny.toml"
-    path.write_text(CONFIG)
+    path.write_text(tiny.TOML.format(more="steps = 6\nepoch_steps = 2"))
     return ["train", str(path), "--out"]
 
 

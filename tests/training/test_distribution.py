@@ -8,13 +8,14 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from edgeface.datasets.packed import pack_faces
 from edgeface.errors import InputError
-from edgeface.training.distribution import Team, distributed
+from edgeface.training.distribution import Team, distributed, team
 from edgeface.training.pipeline import FaceBatches, Source
 from tests.training import tiny
 
@@ -117,6 +118,18 @@ def test_processes_draw_the_rows_of_one_batch():
         np.testing.assert_array_equal(y[name], np.concatenate([part[1][name] for part in parts]))
     with pytest.raises(InputError, match=r"rows must lie in a batch of 6. Received: \(3, 7\)"):
         drawn((3, 7))
+
+
+def test_processes_with_another_number_of_devices_are_refused(monkeypatch):
+    """Rows are shared out by process: with 3 devices here and 1 there the device of one would get the other's."""
+    jax = pytest.importorskip("jax")
+    mesh = SimpleNamespace(device_mesh=SimpleNamespace(devices=np.arange(4)))
+    monkeypatch.setattr("keras.distribution.distribution", lambda: mesh)
+    monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(process_index=i) for i in (0, 0, 0, 1)])
+    with pytest.raises(InputError, match="as many devices as the others. Received: 3 on process 0, 1 on process 1"):
+        team()
+    monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(process_index=i) for i in (0, 0, 1, 1)])
+    assert team().devices == 4
 
 
 def test_other_backends_are_refused(monkeypatch):

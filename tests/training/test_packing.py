@@ -36,7 +36,7 @@ def pack(root: Path, broken: dict[int, str] | None = None, points: dict[int, dic
         data = cv2.imencode(".jpg", sample.load())[1].tobytes()
         what = (broken or {}).get(i)
         if what != "missing":
-            held = {"text": b"hello", "cut": data[:20], "empty": b""}
+            held = {"text": b"hello", "cut": data[:20], "half": data[: len(data) // 2], "empty": b""}
             (folder / f"face{i}.jpg").write_bytes(held[what] if what else data)
         marks = sample.landmarks_px["mtfl5"].tolist()
         for point, value in (points or {}).get(i, {}).items():
@@ -52,22 +52,24 @@ def run_config():
 
 def test_corrupt_images_are_left_out_counted_and_recorded(tmp_path, monkeypatch):
     monkeypatch.setenv("EDGEFACE_FACES", str(tmp_path / "faces"))
-    pack(tmp_path / "faces", broken={3: "text", 17: "missing"})
+    pack(tmp_path / "faces", broken={3: "text", 17: "missing", 20: "half"})
     said: list[str] = []
     out = tmp_path / "runs" / "run"
     train(run_config(), out, say=said.append)
-    at = said.index("source mtfl/train: 2 of 24 faces cannot be used and are left out:")
+    at = said.index("source mtfl/train: 3 of 24 faces cannot be used and are left out:")
     assert said[at + 1].startswith("  face3: ") and "face3.jpg must be an image that OpenCV reads" in said[at + 1]
     assert (
         said[at + 2].startswith("  face17: ") and "face17.jpg must be an image file. Received: no such" in said[at + 2]
     )
     for facts in (read_json(out / "config.json")["sources"], load_model(out / "model.keras")[1]["training"]["sources"]):
-        assert facts[0]["faces"] == 22
-        assert [reason.split(":")[0] for reason in facts[0]["skipped"]] == ["face3", "face17"]
+        assert facts[0]["faces"] == 21
+        assert [reason.split(":")[0] for reason in facts[0]["skipped"]] == ["face3", "face17", "face20"]
+    # OpenCV reads half a JPEG, the rest of it grey.
+    assert "face20.jpg must be a whole image file. Received: " in said[at + 3]
     # From the cache too: the second run of these faces says and records the same.
     again: list[str] = []
     train(run_config(), tmp_path / "runs" / "again", say=again.append)
-    assert said[at : at + 3] == again[at : at + 3]
+    assert said[at : at + 4] == again[at : at + 4]
     assert (
         read_json(tmp_path / "runs" / "again" / "config.json")["sources"] == read_json(out / "config.json")["sources"]
     )

@@ -25,7 +25,6 @@ from edgeface.training.pipeline import (
     _cycle,
     batches,
     measure_throughput,
-    validation_arrays,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -153,8 +152,6 @@ def test_an_odd_face_is_named_before_anything_runs(field, value):
     getattr(broken, field)[4] = value
     with pytest.raises(InputError, match="face face0_4 of source bad must have a box with a side above 0 and a pose"):
         Source(broken, 1.0, "bad")
-    with pytest.raises(InputError, match="face face0_4 of source set0 must"):
-        validation_arrays(broken, ("ibug68",), 32, 1)
 
 
 @pytest.mark.parametrize("threads", [0, 2])
@@ -191,15 +188,18 @@ def test_bad_sources_are_refused():
         Source(faces(0), 1.0, "a")
 
 
-def test_validation_arrays_are_the_plain_crops_in_order():
+def test_without_augmentation_a_batch_is_plain_crops():
     packed = faces(5)
-    x, y = validation_arrays(packed, ("ibug68", "mtfl5"), 32, 3)
-    crop = square_crop(Box(*packed.box_xyxy[2].tolist()), 1.3)
-    np.testing.assert_array_equal(x["image"][2], crop.extract(packed.images[2], 32))
-    np.testing.assert_allclose(y["ibug68"][2], crop.to_crop(packed.landmarks["ibug68"][2]), atol=1e-5)
-    np.testing.assert_array_equal(y["pose"], packed.pose_deg)
+    plain = FaceBatches((Source(packed, 1.0, "set0"),), AugmentConfig.none(), ("ibug68", "mtfl5"), 32, 3, 5, seed=0)
+    x, y = plain[0]
+    drawn = [plain.drawn(0, row)[1] for row in range(5)]
+    assert sorted(drawn) == [0, 1, 2, 3, 4]
+    for row, face in enumerate(drawn):
+        crop = square_crop(Box(*packed.box_xyxy[face].tolist()), 1.3)
+        np.testing.assert_array_equal(x["image"][row], crop.extract(packed.images[face], 32))
+        np.testing.assert_allclose(y["ibug68"][row], crop.to_crop(packed.landmarks["ibug68"][face]), atol=1e-5)
+    np.testing.assert_array_equal(y["pose"], packed.pose_deg[drawn])
     assert np.isnan(y["mtfl5"]).all()
-    assert_same([(x, y)], [validation_arrays(packed, ("ibug68", "mtfl5"), 32, 3)])
 
 
 def test_throughput_counts_faces():

@@ -69,6 +69,27 @@ def config(**changes) -> TrainConfig:
     return from_dict(TrainConfig, base | changes, "tiny")
 
 
+TOML = """
+network = "acdc_n"
+batch_size = 4
+learning_rate = 5e-3
+ema = 0.9
+pack_size = 48
+{more}
+[model]
+stages = 1
+side = 32
+stem = [4]
+widths = [4]
+markups_2d = ["mtfl5"]
+markups_3d = []
+[[sources]]
+set = "mtfl"
+split = "train"
+"""
+"""`config` without its validation, as a file; ``more``: what differs, steps and epoch_steps among it."""
+
+
 def use_tiny_faces(set_attribute) -> None:
     """set_attribute(module, name, value), a monkeypatch: sets are read from memory."""
     import edgeface.training.sources

@@ -1,7 +1,8 @@
 """AFLW2000-3D: ``imageNNNNN.jpg`` with ``imageNNNNN.mat`` (Zhu et al., CVPR 2016). 2000 faces, all for evaluation.
 
 ``Pose_Para``; ``pt3d_68`` (3, 68): the 3D face's points projected, y down, with depth; ``pt2d`` (2, 21): AFLW's visible
-points, -1 where hidden.
+points, -1 where hidden. Some files hold another number of points there ("not consistent to 21 points", TensorFlow
+Datasets' page of aflw2k3d): such a face has no aflw21.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def _sample(entry_id: str, path: Path, image: Path) -> FaceSample:
     found = read_mat(path, "Pose_Para", "pt3d_68", optional=("pt2d",))
     points = layout.finite(matrix(found["pt3d_68"], (3, 68), "pt3d_68")[:2].T, "pt3d_68") - FIRST_PIXEL
     landmarks = {"ibug68_3d": points}
-    if "pt2d" in found:
+    if "pt2d" in found and found["pt2d"].shape == (2, 21):
         points = matrix(found["pt2d"], (2, 21), "pt2d").T
         hidden = (points < 0).all(axis=1) | ~np.isfinite(points).all(axis=1)
         if not hidden.all():

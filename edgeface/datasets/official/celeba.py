@@ -61,7 +61,8 @@ def _entries(folder: Path, dataset: str, points: str, images: str) -> Iterator[E
         where, image, split = f"{path}, line {number}", place / file, split_of.get(file)
         if split is None:
             message = f"{partition} must put {file} into 0, 1 or 2. Received: nothing of the kind"
-            yield layout.broken(where, (), message, image)
+            # Of any split: a short partition must not make each of them smaller in silence.
+            yield layout.broken(where, tuple(SPLITS.values()), message, image)
         elif boxed is not None and file not in boxed:
             yield layout.broken(where, (split,), f"{BOXES} must have a line for {file}. Received: none", image)
         elif len(fields) != 10:

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from edgeface.boxes import face_box
+from edgeface.datasets.imagefile import read_whole
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
 from edgeface.geometry import Box
-from edgeface.images import read_image
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 SEARCH_DEPTH = 3
@@ -85,7 +85,7 @@ def sample(
         dataset=dataset,
         split=split,
         # MATLAB and the annotators' tools ignore EXIF's orientation: so must whoever reads their coordinates.
-        load=partial(read_image, image, oriented=False),
+        load=partial(read_whole, image, oriented=False),
         box=box,
         landmarks_px=landmarks_px,
         visible=visible,

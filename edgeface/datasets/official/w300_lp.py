@@ -1,8 +1,12 @@
 """300W-LP: 300W's faces turned to profile, with their 3D pose (Zhu et al., CVPR 2016).
 
-``AFW/ HELEN/ IBUG/ LFPW/`` and the mirrored ``*_Flip/`` hold ``NAME.jpg`` and ``NAME.mat`` (``Pose_Para``, and the face
-model's parameters); ``landmarks/SET/NAME_pts.mat`` holds ``pts_2d`` (68 points as in 300W, snapped to the contour that
-is seen) and ``pts_3d`` (the 68 points of the 3D face, projected).
+``AFW/ HELEN/ IBUG/ LFPW/`` hold ``NAME.jpg`` and ``NAME.mat`` (``Pose_Para``, and the face model's parameters), 61225
+faces; ``landmarks/SET/NAME_pts.mat`` holds ``pts_2d`` (68 points as in 300W, snapped to the contour that is seen) and
+``pts_3d`` (the 68 points of the 3D face, projected).
+
+The mirrored ``*_Flip/`` are read where ``landmarks/`` has such a folder, and the authors' archive has none. They add
+nothing to a training that mirrors, and the other faces' points, mirrored, would be a guess: the poses that they bear
+are not the mirrored ones, but degrees away.
 
 ``pt2d`` of ``NAME.mat`` is not read: on turned faces it holds the points from before the turn.
 300W's test faces (iBUG, the testsets of HELEN and LFPW) are among them: training on ``train`` sees them, turned.
@@ -29,16 +33,17 @@ FIRST_PIXEL = 1
 
 
 def _parts(folder: Path) -> list[tuple[Path, str]]:
-    """(folder, set) of AFW, AFW_Flip, …"""
+    """(folder, set) of AFW, …; of AFW_Flip, … where it has landmarks."""
+    marked = names_in(folder / "landmarks")
     return [
         (folder / name, name.lower().removesuffix("_flip"))
         for name in sorted(names_in(folder))
-        if name.lower().removesuffix("_flip") in SETS
+        if name.lower() in SETS or (name.lower().removesuffix("_flip") in SETS and name in marked)
     ]
 
 
 def _holds(folder: Path, names: set[str]) -> bool:
-    parts = _parts(folder) if {name.lower().removesuffix("_flip") for name in names} & set(SETS) else []
+    parts = _parts(folder) if {name.lower() for name in names} & set(SETS) else []
     # landmarks/ has the same folders, with other files.
     return any(_is_face(name) for place, _ in parts for name in names_in(place))
 

@@ -25,6 +25,8 @@ FIRST_PIXEL = 0
 """The authors name no first pixel, and public loaders read the numbers as they are: nothing is subtracted."""
 LISTS = "WFLW_annotations/list_98pt_rect_attr_train_test"
 FIELDS = 98 * 2 + 4 + len(SUBSETS) + 1
+_SPLITS = {"train": ("train",), "test": ("test", *SUBSETS)}
+"""What a line may belong to whose attributes cannot be read: no subset may do without it in silence."""
 
 
 def _entries(folder: Path) -> Iterator[Entry]:
@@ -33,7 +35,7 @@ def _entries(folder: Path) -> Iterator[Entry]:
         try:
             lines = read_text(path).splitlines()
         except InputError as error:
-            yield layout.broken(path, (split, *(SUBSETS if split == "test" else ())), str(error))
+            yield layout.broken(path, _SPLITS[split], str(error))
             continue
         for number, line in enumerate(lines, 1):
             if line.strip():
@@ -43,12 +45,12 @@ def _entries(folder: Path) -> Iterator[Entry]:
 def _entry(folder: Path, split: str, where: str, entry_id: str, line: str) -> Entry:
     fields = line.split(maxsplit=FIELDS - 1)
     if len(fields) != FIELDS:
-        return layout.broken(where, (split,), f"a line must have {FIELDS} fields. Received: {len(fields)}")
+        return layout.broken(where, _SPLITS[split], f"a line must have {FIELDS} fields. Received: {len(fields)}")
     image = folder / "WFLW_images" / fields[-1].strip()
     attributes = fields[200:206]
     if not set(attributes) <= {"0", "1"}:
         got = " ".join(attributes)
-        return layout.broken(where, (split,), f"the six attributes must be 0 or 1. Received: {got}", image)
+        return layout.broken(where, _SPLITS[split], f"the six attributes must be 0 or 1. Received: {got}", image)
     hard = tuple(name for name, flag in zip(SUBSETS, attributes, strict=True) if flag == "1")
     read = partial(_sample, entry_id, split, image, fields[:196])
     return Entry(entry_id, (split, *(hard if split == "test" else ())), where, image, read)

@@ -101,7 +101,7 @@ def _indices(model: HeadModel, slots: np.ndarray) -> np.ndarray:
 def fit_heads(points_px: np.ndarray, known: np.ndarray | None = None, slide: bool = True) -> FittedHeads:
     """Heads under (N, 68, 2) px (y down, NaN unknown). known: (N, 68) bool, points to use.
 
-    slide: the contour is that of a 2D annotation (ibug68); False: that of the 3D points (ibug68_3d).
+    slide: the contour is the outline that is seen (ibug68); False: every point is at its own place on the head.
     """
     points = np.asarray(points_px, np.float64) * (1.0, -1.0)
     usable = np.isfinite(points).all(-1)

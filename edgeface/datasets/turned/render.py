@@ -54,8 +54,8 @@ class Sheet:
 def sheet_of(heads: FittedHeads, face: int, side: int) -> Sheet:
     """The sheet over a ``side`` px picture."""
     model = head_model()
-    everything = heads.surface(face, slice(0, model.points.stop))
-    skin, points = everything[model.vertices], everything[model.points]
+    everything = heads.surface(face, slice(0, model.labels.stop))
+    skin, points = everything[model.vertices], everything[model.labels]
     scale = float(heads.scale[face])
     triangles = grid_triangles(ROWS, COLUMNS)
     corner = skin[triangles]

@@ -88,7 +88,7 @@ def turned_faces(packed: PackedFaces, per_face: int, seed: int) -> PackedFaces:
 def with_3d_labels(packed: PackedFaces) -> PackedFaces:
     """The same faces with ibug68_3d and the pose of the head laid over their ibug68 points.
 
-    Known ibug68_3d points and angles are kept; faces over which no head can be laid stay NaN.
+    Known ibug68_3d points and angles are kept; faces over which no head can be laid stay as they are.
     """
     heads = fitted_heads(packed)
     model = head_model()
@@ -97,9 +97,9 @@ def with_3d_labels(packed: PackedFaces) -> PackedFaces:
     pose = packed.pose_deg.copy()
     lacking = heads.fitted & ~np.isfinite(points).any((1, 2))
     for face in np.flatnonzero(lacking):
-        points[face] = heads.surface(face, model.points)[:, :2] * (1, -1)
+        points[face] = heads.surface(face, model.labels)[:, :2] * (1, -1)
         visible[face] = _faces_camera(heads, face)
-    unknown = heads.fitted & ~np.isfinite(pose).all(1)
+    unknown = heads.fitted[:, None] & ~np.isfinite(pose)
     pose[unknown] = heads.pose_deg[unknown]
     return replace(
         packed,
