@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m convert.android", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("zoo", help="write android_demo/zoo.sha256 anew from edgeface/zoo")
-    commands.add_parser("constants", help="write core's Tuned.kt anew from edgeface")
+    commands.add_parser("constants", help="write core's Tuned.kt and Markups.kt anew from edgeface")
     commands.add_parser("install", help="the Kotlin compiler under runs/android, aapt2 and its framework by apt")
     golden = commands.add_parser("golden", help="write golden vectors for the Kotlin code")
     golden.add_argument("folder", type=Path)
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.command == "zoo":
             print(write_manifest())
         elif args.command == "constants":
-            print(write_constants())
+            print(*write_constants(), sep="\n")
         elif args.command == "install":
             kotlin.install()
             resources.install()

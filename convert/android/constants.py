@@ -1,19 +1,34 @@
-"""``Tuned.kt``: the numbers of tracking, smoothing and the face box, as Python fitted or measured them."""
+"""``Tuned.kt`` and ``Markups.kt``: the numbers that Python fitted or measured, and the tables of its markups."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from convert.android.kotlin import CORE
-from edgeface.boxes import RULE
+from edgeface.boxes import FIVE, FULL, RULE
 from edgeface.files import write_text
+from edgeface.markup import MARKUPS, Markup
 from edgeface.runtime import smoothing, tracker
+from edgeface.runtime.drawing import APART
 
-FILE = CORE / "main" / "kotlin" / "edgeface" / "core" / "Tuned.kt"
+FOLDER = CORE / "main" / "kotlin" / "edgeface" / "core"
+_WIDTH = 120
+_TRACKER = ("DOUBT", "SAME_FACE", "MOVED", "HIDDEN", "FOLLOW")
 
 
-def constants() -> str:
-    """The file's text."""
+def files() -> dict[Path, str]:
+    """Every generated file and its text."""
+    return {FOLDER / "Tuned.kt": _tuned(), FOLDER / "Markups.kt": _markups()}
+
+
+def write_constants() -> list[Path]:
+    for path, text in files().items():
+        write_text(path, text)
+    return list(files())
+
+
+def _tuned() -> str:
     usual = smoothing.OneEuro()
     groups = {
         "edgeface.runtime.tracker": {name: getattr(tracker, name) for name in _TRACKER},
@@ -40,9 +55,47 @@ def constants() -> str:
     return f"package edgeface.core\n\n{head}\ninternal object Tuned {{\n" + "\n\n".join(blocks) + "\n}\n"
 
 
-_TRACKER = ("DOUBT", "SAME_FACE", "MOVED", "HIDDEN", "FOLLOW")
+def _markups() -> str:
+    head = (
+        "/** Groups of one point a side (`edgeface.runtime.drawing`): a line between them would cross the face. */",
+        f"internal val APART = setOf({_texts(APART)})",
+        "",
+        "/** `edgeface.markup` and `edgeface.boxes`: `python -m convert.android constants` writes this file. */",
+        "internal val MARKUPS = listOf(",
+    )
+    body = [line for markup in MARKUPS.values() for line in _markup(markup)]
+    return "\n".join(["package edgeface.core", "", *head, *body, ")", ""])
 
 
-def write_constants(path: Path = FILE) -> Path:
-    write_text(path, constants())
-    return path
+def _markup(markup: Markup) -> list[str]:
+    five = FIVE.get(markup.name)
+    return [
+        "    Markup(",
+        f"        name = {_texts([markup.name])},",
+        f"        size = {markup.size},",
+        "        groups = mapOf(",
+        *(line for name, group in markup.groups.items() for line in _group(name, group)),
+        "        ),",
+        f"        eyeCorners = {_ints(markup.eye_corners) if markup.eye_corners else 'null'},",
+        f"        full = {str(markup.name in FULL).lower()},",
+        f"        five = {'null' if five is None else 'listOf(' + ', '.join(map(_ints, five)) + ')'},",
+        "    ),",
+    ]
+
+
+def _group(name: str, points: Sequence[int]) -> list[str]:
+    """One line, or one for every sixteen points where it would be too long."""
+    whole = f"            {_texts([name])} to {_ints(points)},"
+    if len(whole) <= _WIDTH:
+        return [whole]
+    rows = [", ".join(map(str, points[at : at + 16])) for at in range(0, len(points), 16)]
+    head, end = f"            {_texts([name])} to intArrayOf(", "            ),"
+    return [head, *(f"                {row}," for row in rows), end]
+
+
+def _ints(values: Sequence[int]) -> str:
+    return f"intArrayOf({', '.join(map(str, values))})"
+
+
+def _texts(values: Sequence[str]) -> str:
+    return ", ".join(f'"{value}"' for value in values)

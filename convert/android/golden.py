@@ -18,8 +18,8 @@ from edgeface.codecs import BinnedAngles, IntegralHeatmap, LinearPose
 from edgeface.datasets.synthetic import synthetic_samples
 from edgeface.files import write_json
 from edgeface.geometry import Box, Crop, square_crop
-from edgeface.markup import MARKUPS
-from edgeface.runtime.drawing import axes_on_screen
+from edgeface.markup import MARKUPS, Markup
+from edgeface.runtime.drawing import APART, axes_on_screen
 from edgeface.runtime.interpreter import TFLiteModel, dequantize, quantize
 from edgeface.runtime.predictor import cut, frame_box
 
@@ -36,7 +36,7 @@ def write_golden(folder: str | Path, models: Sequence[str | Path] = (), faces: i
         "crops": _crops(store),
         "inputs": _inputs(store),
         "axes": _axes(),
-        "markups": {name: {"size": m.size, "groups": m.groups} for name, m in MARKUPS.items()},
+        "markups": {name: _markup(markup) for name, markup in MARKUPS.items()},
         "drawn": [_drawn(store, kind, dtype) for kind in ("features", "bins") for dtype in ("int8", "float32")],
         "models": [_model(store, Path(path), faces) for path in models],
         "smoothing": smoothing(),
@@ -150,6 +150,11 @@ def _inputs(store: _Store) -> list[dict[str, Any]]:
 def _axes() -> list[dict[str, Any]]:
     poses = [(0, 0, 0), (30, 0, 0), (0, 25, 0), (0, 0, 40), (-75, 12, -31), (110, -40, 160)]
     return [{"pose_deg": pose, "axes": axes_on_screen(np.array(pose, float)).tolist()} for pose in poses]
+
+
+def _markup(markup: Markup) -> dict[str, Any]:
+    lines = {name: group for name, group in markup.groups.items() if name not in APART}
+    return {"size": markup.size, "groups": markup.groups, "lines": lines}
 
 
 def _boxes() -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from convert.runtimes.base import RefusedError
 from convert.runtimes.golden import golden_crops
 from edgeface import zoo
 from edgeface.runtime.interpreter import TFLiteModel, quantize
+from tests.docs.pages import blocks
 
 DECLARATIONS = Path(__file__).with_name("android_api.kt.txt")
 RUNS = Path(__file__).parents[2] / "runs"
@@ -102,6 +103,7 @@ def test_the_golden_test_can_fail(classes, golden_folder, tmp_path):
     document["tracks"][1]["frames"][10]["looks"].append([0, 0, 9, 9])
     document["axes"][1]["axes"][0][0] += 1e-4
     document["markups"]["ibug68"]["groups"]["jaw"][3] = 7
+    document["markups"]["aflw21"]["lines"]["ears"] = document["markups"]["aflw21"]["groups"]["ears"]
     (tmp_path / "golden.json").unlink()
     (tmp_path / "golden.json").write_text(json.dumps(document))
     with pytest.raises(RefusedError) as refused:
@@ -117,7 +119,8 @@ def test_the_golden_test_can_fail(classes, golden_folder, tmp_path):
         "FAIL tracked crops",
         "frame 10: looks must be",
         "FAIL pose axes",
-        "FAIL lines of ibug68",
+        "FAIL groups of ibug68",
+        "FAIL lines of aflw21",
     ):
         assert kind in told, kind
 
@@ -165,19 +168,21 @@ def test_wrong_resources_are_refused(tmp_path, file, right, wrong):
 def test_the_app_compiles_against_the_declared_api(linked, tmp_path):
     """Not Android itself: declarations of what the app uses, see `DECLARATIONS`."""
     need(kotlin.missing())
-    resources.type_check(DECLARATIONS, linked, tmp_path, [readme_example(tmp_path)])
+    resources.type_check(DECLARATIONS, linked, tmp_path, kotlin_examples(tmp_path))
 
 
-def readme_example(folder: Path) -> Path:
-    """The README's Kotlin as a file; the imports are what an editor would add."""
-    blocks = re.findall(r"```kotlin\n(.*?)```", (kotlin.DEMO / "README.md").read_text(), re.S)
-    assert len(blocks) == 1
-    known = ("android.content.Context", "com.google.ai.edge.litert.Accelerator")
-    known += ("com.google.ai.edge.litert.CompiledModel", "edgeface.core.*")
-    head = "package edgeface.demo.readme\n\n" + "".join(f"import {name}\n" for name in known)
-    file = folder / "Readme.kt"
-    file.write_text(head + blocks[0])
-    return file
+def kotlin_examples(folder: Path) -> list[Path]:
+    """Every page's Kotlin, a file and a package each; the imports are what an editor would add."""
+    known = {"Context": "android.content.Context", "Accelerator": "com.google.ai.edge.litert.Accelerator"}
+    known |= {"CompiledModel": "com.google.ai.edge.litert.CompiledModel"}
+    files = []
+    for number, block in enumerate(blocks("kotlin")):
+        names = [full for short, full in known.items() if re.search(rf"\b{short}\b", block.text)]
+        head = f"package edgeface.demo.page{number}\n\n"
+        files.append(folder / f"Page{number}.kt")
+        files[-1].write_text(head + "".join(f"import {n}\n" for n in (*names, "edgeface.core.*")) + block.text)
+    assert len(files) >= 2
+    return files
 
 
 @pytest.mark.parametrize("name", ["acdc_n_int8_qat", "acdc_n_float16"])

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.android.constants import FILE, constants
+from convert.android.constants import files
 from convert.android.kotlin import CORE, DEMO
 from convert.android.resources import APP
 from convert.android.zoo import MANIFEST, manifest
 from edgeface import zoo
+from edgeface.runtime import drawing
 
 ANDROID = "{http://schemas.android.com/apk/res/android}"
 KOTLIN = sorted(DEMO.rglob("src/**/*.kt"))
@@ -149,9 +150,30 @@ def test_lines_are_at_most_120_characters():
             assert len(line) <= 120, f"{file.name}:{number}"
 
 
-def test_tuned_numbers_are_python_s():
-    """``python -m convert.android constants`` writes them anew; the golden vectors compare what they lead to."""
-    assert FILE.read_text() == constants()
+@pytest.mark.parametrize("file", files(), ids=lambda file: file.name)
+def test_generated_kotlin_is_what_python_would_write(file):
+    """``python -m convert.android constants`` writes it anew; the golden vectors compare what it leads to."""
+    assert file.read_text() == files()[file]
+
+
+def test_a_changed_python_constant_shows_in_the_generated_kotlin(monkeypatch):
+    before = files()
+    monkeypatch.setattr("edgeface.runtime.tracker.DOUBT", 1.5)
+    monkeypatch.setattr("convert.android.constants.APART", ("ears",))
+    after = files()
+    assert {file.name for file in before if before[file] != after[file]} == {"Tuned.kt", "Markups.kt"}
+
+
+def test_colours_are_those_of_the_python_drawing():
+    found = {e.get("name"): e.text for e in ElementTree.parse(APP / "res" / "values" / "colors.xml").getroot()}
+    drawn = drawing.GROUP_COLORS | dict(zip(("axis_x", "axis_y", "axis_z"), drawing.AXIS_COLORS, strict=True))
+    overlay = (APP / "kotlin" / "edgeface" / "demo" / "OverlayView.kt").read_text()
+    kinds = dict(re.findall(r'"(\w+)" to color\(R\.color\.(\w+)\)', overlay)) | {"jaw": "jaw"}
+    assert kinds.keys() == drawing.GROUP_COLORS.keys() and drawing.GROUP_COLORS["jaw"] == drawing.OTHER_COLOR
+    for name, (red, green, blue) in drawn.items():
+        assert found[kinds.get(name, name)] == f"#FF{red:02X}{green:02X}{blue:02X}", name
+    text = "".join(file.read_text() for file in (*KOTLIN, *RESOURCES))
+    assert set(re.findall(r"(?:R\.color\.|@color/)(\w+)", text)) == set(found)
 
 
 def test_the_box_of_an_eye_pair_is_measured_on_real_faces(faces_root):

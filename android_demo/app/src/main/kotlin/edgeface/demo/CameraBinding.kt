@@ -6,6 +6,7 @@ import androidx.camera.core.Camera
 import androidx.camera.core.CameraInfoUnavailableException
 import androidx.camera.core.CameraSelector
 import androidx.camera.core.ImageAnalysis
+import androidx.camera.core.ImageProxy
 import androidx.camera.core.Preview
 import androidx.camera.core.resolutionselector.AspectRatioStrategy
 import androidx.camera.core.resolutionselector.ResolutionSelector
@@ -23,7 +24,8 @@ class CameraBinding(
     private val context: Context,
     private val owner: LifecycleOwner,
     private val view: PreviewView,
-    private val analyzer: ImageAnalysis.Analyzer,
+    /** Takes each frame, with whether it is the front camera's, on [analysisThread]. */
+    private val analyze: (ImageProxy, Boolean) -> Unit,
     private val analysisThread: Executor,
 ) {
     private var provider: ProcessCameraProvider? = null
@@ -68,7 +70,7 @@ class CameraBinding(
             .setOutputImageFormat(ImageAnalysis.OUTPUT_IMAGE_FORMAT_RGBA_8888)
             .build()
         preview.setSurfaceProvider(view.surfaceProvider)
-        analysis.setAnalyzer(analysisThread, analyzer)
+        analysis.setAnalyzer(analysisThread) { image -> analyze(image, front) }
         this.preview = preview
         this.analysis = analysis
         return provider.bindToLifecycle(owner, selector(front), preview, analysis)

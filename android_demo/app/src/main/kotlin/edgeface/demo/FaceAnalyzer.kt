@@ -1,6 +1,5 @@
 package edgeface.demo
 
-import androidx.camera.core.ImageAnalysis
 import androidx.camera.core.ImageProxy
 import edgeface.core.Box
 import edgeface.core.Frame
@@ -13,6 +12,8 @@ import edgeface.core.TrackerConfig
 class Scene(
     val imageWidth: Int,
     val imageHeight: Int,
+    /** Whether a front camera took it, whose picture the screen mirrors. */
+    val front: Boolean,
     val faces: List<Tracked>,
     val runner: ModelRunner,
     val times: Times,
@@ -51,14 +52,15 @@ class Times {
  */
 class FaceAnalyzer(
     private val show: (Scene) -> Unit,
-    private val failed: (Exception) -> Unit,
-) : ImageAnalysis.Analyzer {
+    private val failed: (ModelRunner, Exception) -> Unit,
+) {
     private val frame = Frame()
     private val search = FaceSearch()
     private var runner: ModelRunner? = null
     private var tracker: Tracker? = null
     private var times = Times()
     private var smoothing = true
+    private var front = true
 
     @Volatile
     private var tapped: Box? = null
@@ -75,8 +77,8 @@ class FaceAnalyzer(
         restart()
     }
 
-    /** Forget faces and times: another camera. */
-    fun restart() {
+    /** Forgets faces and times. */
+    private fun restart() {
         val filter = if (smoothing) OneEuro() else null
         val config = TrackerConfig(LOOK_EVERY, PATIENCE, UNSEEN, maxFaces = 1, smoothing = filter)
         tracker = runner?.let { Tracker(it, config) }
@@ -88,10 +90,15 @@ class FaceAnalyzer(
         tapped = box
     }
 
-    override fun analyze(image: ImageProxy) {
+    /** A frame of the front camera, or of the back one. */
+    fun analyze(image: ImageProxy, front: Boolean) {
         val start = System.nanoTime()
         val time = image.imageInfo.timestamp / 1e9
         image.use(::copy)
+        if (front != this.front) {
+            this.front = front
+            restart()
+        }
         val runner = runner ?: return
         val tracker = tracker ?: return
         tapped?.let {
@@ -104,10 +111,10 @@ class FaceAnalyzer(
             search.frame = frame
             val faces = tracker.update(frame.width, frame.height, time, search)
             times.add(start, System.nanoTime(), if (faces.isEmpty()) 0 else runner.modelNanos)
-            show(Scene(frame.width, frame.height, faces, runner, times))
+            show(Scene(frame.width, frame.height, front, faces, runner, times))
         } catch (error: Exception) {
             use(null)
-            failed(error)
+            failed(runner, error)
         }
     }
 

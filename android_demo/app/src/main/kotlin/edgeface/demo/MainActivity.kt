@@ -18,7 +18,9 @@ import android.widget.Spinner
 import android.widget.TextView
 import androidx.activity.ComponentActivity
 import androidx.activity.result.contract.ActivityResultContracts
+import androidx.camera.core.CameraState
 import androidx.camera.view.PreviewView
+import androidx.lifecycle.LiveData
 import edgeface.core.Box
 import edgeface.core.Viewport
 import java.util.concurrent.ExecutorService
@@ -39,6 +41,7 @@ class MainActivity : ComponentActivity() {
     private val analyzer = FaceAnalyzer(::show, ::modelStopped)
     private lateinit var camera: CameraBinding
     private var cameraBegun = false
+    private var cameraStates: LiveData<CameraState>? = null
     private var front = true
     private var names = emptyList<String>()
     private var statusAtMs = 0L
@@ -49,7 +52,10 @@ class MainActivity : ComponentActivity() {
     /** What keeps faces from being seen; the first of them is told. */
     private enum class Trouble { PERMISSION, CAMERA, MODEL }
 
-    private val troubles = sortedMapOf<Trouble, String>()
+    /** A text and, where something can be done about it, a button (a string, 0: none). */
+    private class Notice(val text: String, val button: Int = 0, val act: () -> Unit = {})
+
+    private val troubles = sortedMapOf<Trouble, Notice>()
     private var passing: String? = null
 
     @Volatile
@@ -80,7 +86,7 @@ class MainActivity : ComponentActivity() {
         noticeButton = findViewById(R.id.notice_button)
         models = findViewById(R.id.models)
         preview.scaleType = PreviewView.ScaleType.FILL_CENTER
-        camera = CameraBinding(this, this, preview, analyzer, analysisThread)
+        camera = CameraBinding(this, this, preview, analyzer::analyze, analysisThread)
         front = savedInstanceState?.getBoolean(FRONT) ?: true
         chooseModels(savedInstanceState?.getString(MODEL))
         val smooth = savedInstanceState?.getBoolean(SMOOTH) ?: true
@@ -95,12 +101,13 @@ class MainActivity : ComponentActivity() {
     override fun onStart() {
         super.onStart()
         getSystemService(DisplayManager::class.java).registerDisplayListener(displays, null)
+        // The display may have turned while nobody listened.
+        camera.turn()
         // Here and not in onCreate: the permission may have been given in the settings meanwhile.
         val granted = checkSelfPermission(Manifest.permission.CAMERA) == PackageManager.PERMISSION_GRANTED
-        when {
-            granted && !cameraBegun -> beginCamera()
-            !granted -> askForPermission(refused = false)
-        }
+        if (!granted) return askForPermission(refused = false)
+        trouble(Trouble.PERMISSION, null)
+        if (!cameraBegun) beginCamera()
     }
 
     override fun onStop() {
@@ -109,6 +116,8 @@ class MainActivity : ComponentActivity() {
     }
 
     override fun onDestroy() {
+        // A model that still waits to be loaded is not.
+        model = null
         // After the last frame, on the thread that runs the model.
         analysisThread.execute { analyzer.use(null) }
         analysisThread.shutdown()
@@ -118,7 +127,7 @@ class MainActivity : ComponentActivity() {
     override fun onSaveInstanceState(outState: Bundle) {
         super.onSaveInstanceState(outState)
         outState.putBoolean(FRONT, front)
-        outState.putString(MODEL, model)
+        outState.putString(MODEL, names.getOrNull(models.selectedItemPosition))
         outState.putBoolean(SMOOTH, findViewById<CheckBox>(R.id.smoothing).isChecked)
     }
 
@@ -133,7 +142,7 @@ class MainActivity : ComponentActivity() {
 
             override fun onNothingSelected(parent: AdapterView<*>) = Unit
         }
-        if (names.isEmpty()) return trouble(Trouble.MODEL, getString(R.string.state_no_models))
+        if (names.isEmpty()) return trouble(Trouble.MODEL, Notice(getString(R.string.state_no_models)))
         val first = names.indexOf(wanted).takeIf { it >= 0 } ?: names.indexOfFirst { it.startsWith(DEFAULT_MODEL) }
         models.setSelection(maxOf(0, first))
     }
@@ -141,30 +150,39 @@ class MainActivity : ComponentActivity() {
     private fun load(name: String) {
         if (name == model) return
         model = name
+        status.visibility = View.GONE
         trouble(Trouble.MODEL, null)
         pass(getString(R.string.state_loading, name))
-        analysisThread.execute {
-            // Another one was chosen while this one waited.
-            if (name != model) return@execute
-            try {
-                analyzer.use(null)
-                analyzer.use(ModelRunner.load(applicationContext, name))
-            } catch (error: Exception) {
-                runOnUiThread { modelFailed(name, error) }
-            } catch (error: LinkageError) {
-                runOnUiThread { modelFailed(name, error) }
-            }
+        analysisThread.execute { begin(name) }
+    }
+
+    /** On the analysis thread. */
+    private fun begin(name: String, gpuRefusal: String? = null) {
+        // Another one was chosen while this one waited.
+        if (name != model) return
+        try {
+            analyzer.use(null)
+            analyzer.use(ModelRunner.load(applicationContext, name, gpuRefusal))
+        } catch (error: Exception) {
+            runOnUiThread { modelFailed(name, error) }
+        } catch (error: LinkageError) {
+            runOnUiThread { modelFailed(name, error) }
         }
     }
 
-    private fun modelStopped(error: Exception) = runOnUiThread { modelFailed(model.orEmpty(), error) }
+    /** On the analysis thread. A GPU may fail in the middle of its work: then the CPU goes on. */
+    private fun modelStopped(runner: ModelRunner, error: Exception) {
+        if (runner.processor == Processor.GPU) return begin(runner.name, ModelRunner.reason(error))
+        runOnUiThread { modelFailed(runner.name, error) }
+    }
 
     private fun modelFailed(name: String, error: Throwable) {
         if (name != model) return
-        // Chosen again, it is tried again.
         model = null
-        val reason = error.message ?: error.javaClass.simpleName
-        trouble(Trouble.MODEL, getString(R.string.state_model_failed, name, reason))
+        status.visibility = View.GONE
+        val text = getString(R.string.state_model_failed, name, ModelRunner.reason(error))
+        // The list does not tell when the same one is chosen again.
+        trouble(Trouble.MODEL, Notice(text, R.string.try_again) { load(name) })
     }
 
     // Camera
@@ -172,6 +190,7 @@ class MainActivity : ComponentActivity() {
     private fun beginCamera() {
         cameraBegun = true
         trouble(Trouble.PERMISSION, null)
+        trouble(Trouble.CAMERA, null)
         pass(getString(R.string.state_starting))
         camera.open(
             ready = {
@@ -185,14 +204,14 @@ class MainActivity : ComponentActivity() {
 
     private fun bind() {
         if (isDestroyed || preview.display == null) return
-        if (!camera.has(front)) return trouble(Trouble.CAMERA, getString(R.string.state_no_camera))
+        // What the last camera still has to say is not about this one.
+        cameraStates?.removeObservers(this)
+        trouble(Trouble.CAMERA, null)
+        if (!camera.has(front)) return trouble(Trouble.CAMERA, Notice(getString(R.string.state_no_camera)))
         try {
-            val states = camera.bind(front)?.cameraInfo?.cameraState ?: return
-            states.removeObservers(this)
-            states.observe(this) { state ->
-                val error = state.error
-                val text = error?.let { getString(R.string.state_camera_failed, "${state.type} ${it.code}") }
-                trouble(Trouble.CAMERA, text)
+            cameraStates = camera.bind(front)?.cameraInfo?.cameraState
+            cameraStates?.observe(this) { state ->
+                trouble(Trouble.CAMERA, state.error?.let { Notice(cameraTrouble(it.code)) })
             }
         } catch (error: IllegalArgumentException) {
             cameraFailed(error)
@@ -201,14 +220,22 @@ class MainActivity : ComponentActivity() {
         }
     }
 
-    private fun cameraFailed(error: Exception) =
-        trouble(Trouble.CAMERA, getString(R.string.state_camera_failed, error.message.orEmpty()))
+    /** CameraX opens a camera by itself as soon as another app lets go of it. */
+    private fun cameraTrouble(code: Int): String = when (code) {
+        CameraState.ERROR_CAMERA_IN_USE, CameraState.ERROR_MAX_CAMERAS_IN_USE -> getString(R.string.state_camera_in_use)
+        CameraState.ERROR_CAMERA_DISABLED -> getString(R.string.state_camera_disabled)
+        else -> getString(R.string.state_camera_failed, "CameraX $code")
+    }
+
+    private fun cameraFailed(error: Exception) {
+        val text = getString(R.string.state_camera_failed, ModelRunner.reason(error))
+        trouble(Trouble.CAMERA, Notice(text, R.string.try_again, ::beginCamera))
+    }
 
     private fun switchCamera() {
         if (!camera.has(!front)) return
         front = !front
         overlay.clear()
-        analysisThread.execute { analyzer.restart() }
         bind()
     }
 
@@ -218,13 +245,16 @@ class MainActivity : ComponentActivity() {
     private fun show(scene: Scene) {
         imageWidth = scene.imageWidth
         imageHeight = scene.imageHeight
-        overlay.show(scene, mirrored = front)
+        overlay.show(scene)
         val now = System.currentTimeMillis()
         if (now - statusAtMs < STATUS_EVERY_MS) return
         statusAtMs = now
         val text = statusOf(scene)
         val nobody = scene.faces.isEmpty()
+        val name = scene.runner.name
         runOnUiThread {
+            // Another model is being loaded, or this one has failed since.
+            if (name != model) return@runOnUiThread
             status.visibility = View.VISIBLE
             status.text = text
             pass(if (nobody) getString(R.string.state_no_face) else null)
@@ -265,9 +295,14 @@ class MainActivity : ComponentActivity() {
     private fun askForPermission(refused: Boolean) {
         // Refused for good, Android shows no question any more: only the settings help.
         val ask = !refused || shouldShowRequestPermissionRationale(Manifest.permission.CAMERA)
-        noticeButton.setText(if (ask) R.string.permission_ask else R.string.permission_settings)
-        noticeButton.setOnClickListener { if (ask) permission.launch(Manifest.permission.CAMERA) else openSettings() }
-        trouble(Trouble.PERMISSION, getString(if (ask) R.string.permission_needed else R.string.permission_refused))
+        val notice = if (ask) {
+            Notice(getString(R.string.permission_needed), R.string.permission_ask) {
+                permission.launch(Manifest.permission.CAMERA)
+            }
+        } else {
+            Notice(getString(R.string.permission_refused), R.string.permission_settings, ::openSettings)
+        }
+        trouble(Trouble.PERMISSION, notice)
     }
 
     private fun openSettings() {
@@ -275,9 +310,9 @@ class MainActivity : ComponentActivity() {
     }
 
     /** A notice that stays until its cause is gone (null). */
-    private fun trouble(cause: Trouble, text: String?) {
-        if (text == null) troubles.remove(cause) else troubles[cause] = text
-        if (text != null) overlay.clear()
+    private fun trouble(cause: Trouble, notice: Notice?) {
+        if (notice == null) troubles.remove(cause) else troubles[cause] = notice
+        if (notice != null) overlay.clear()
         tell()
     }
 
@@ -288,11 +323,15 @@ class MainActivity : ComponentActivity() {
     }
 
     private fun tell() {
-        val text = troubles.values.firstOrNull() ?: passing
-        notice.visibility = if (text == null) View.GONE else View.VISIBLE
-        noticeButton.visibility = if (Trouble.PERMISSION in troubles) View.VISIBLE else View.GONE
+        val shown = troubles.values.firstOrNull() ?: passing?.let { Notice(it) }
+        notice.visibility = if (shown == null) View.GONE else View.VISIBLE
+        if (shown == null) return
         // Set anew, the same text would be read aloud again.
-        if (text != null && noticeText.text.toString() != text) noticeText.text = text
+        if (noticeText.text.toString() != shown.text) noticeText.text = shown.text
+        noticeButton.visibility = if (shown.button == 0) View.GONE else View.VISIBLE
+        if (shown.button == 0) return
+        noticeButton.setText(shown.button)
+        noticeButton.setOnClickListener { shown.act() }
     }
 
     private companion object {

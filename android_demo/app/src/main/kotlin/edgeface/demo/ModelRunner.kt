@@ -26,6 +26,8 @@ enum class Processor { GPU, CPU }
  * It owns native memory: [close] it, on the thread that runs it.
  */
 class ModelRunner private constructor(
+    /** Of the asset, without its suffix. */
+    val name: String,
     override val card: Card,
     val processor: Processor,
     /** Why the GPU does not run it; null where it does. */
@@ -86,18 +88,23 @@ class ModelRunner private constructor(
         fun names(context: Context): List<String> =
             context.assets.list("").orEmpty().filter { it.endsWith(SUFFIX) }.map { it.removeSuffix(SUFFIX) }.sorted()
 
-        /** Throws where neither processor runs it. Takes up to seconds: the GPU's programs are compiled. */
-        fun load(context: Context, name: String): ModelRunner {
+        /**
+         * Throws where neither processor runs it. Takes up to seconds: the GPU's programs are compiled. With a
+         * [gpuRefusal] known already, the CPU alone is asked.
+         */
+        fun load(context: Context, name: String, gpuRefusal: String? = null): ModelRunner {
             val card = CardFile.read(context.assets.open(name + SUFFIX).use { it.readBytes() })
-            val refusal = try {
+            val refusal = gpuRefusal ?: try {
                 return compile(context, name, card, Processor.GPU, null)
             } catch (error: Exception) {
-                error.message ?: error.javaClass.simpleName
+                reason(error)
             } catch (error: LinkageError) {
-                error.message ?: error.javaClass.simpleName
+                reason(error)
             }
             return compile(context, name, card, Processor.CPU, refusal)
         }
+
+        fun reason(error: Throwable): String = error.message ?: error.javaClass.simpleName
 
         private fun compile(
             context: Context,
@@ -118,11 +125,12 @@ class ModelRunner private constructor(
                 val environment = Environment.create().also(owned::addFirst)
                 val compiled = CompiledModel.create(context.assets, name + SUFFIX, options, environment)
                 owned.addFirst(compiled)
-                val runner = ModelRunner(card, processor, refusal, compiled, owned)
+                val runner = ModelRunner(name, card, processor, refusal, compiled, owned)
                 val face = Face(card.points)
-                // Some drivers fail, or give NaN, only when they run.
+                // Some drivers fail only when they run, or give NaN or nothing but zeros.
                 runner.run(face)
-                check((face.landmarks + face.poseDeg).all { it.isFinite() }) { "the $processor gives NaN" }
+                val values = face.landmarks + face.poseDeg
+                check(values.all { it.isFinite() } && values.any { it != 0f }) { "the $processor gives NaN or zeros" }
                 return runner
             } catch (error: Throwable) {
                 owned.forEach { it.close() }

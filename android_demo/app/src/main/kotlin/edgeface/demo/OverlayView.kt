@@ -46,15 +46,15 @@ class OverlayView(context: Context, attributes: AttributeSet?) : View(context, a
     private var centerY = 0f
     private var axisLength = 0f
 
-    private class Run(val indices: IntArray, val color: Int)
+    private class Run(val indices: IntArray, val color: Int, val joined: Boolean)
 
     /** Takes a copy of what it draws. */
-    fun show(scene: Scene, mirrored: Boolean) {
+    fun show(scene: Scene) {
         synchronized(lock) {
             val tracked = scene.faces.firstOrNull()
             hasFace = tracked != null && width > 0 && height > 0
             if (tracked != null && hasFace) {
-                val port = Viewport(scene.imageWidth, scene.imageHeight, width, height, mirrored)
+                val port = Viewport(scene.imageWidth, scene.imageHeight, width, height, mirrored = scene.front)
                 val landmarks = tracked.face.landmarks
                 if (points.size != landmarks.size) points = FloatArray(landmarks.size)
                 for (i in 0 until landmarks.size / 2) {
@@ -68,7 +68,7 @@ class OverlayView(context: Context, attributes: AttributeSet?) : View(context, a
                 centerY = port.toViewY(tracked.box.centerY).toFloat()
                 // What is mirrored keeps its y and z.
                 axisLength = (tracked.box.size * port.scale / 2).toFloat()
-                if (mirrored) for (row in 0 until 3) axes[3 * row] = -axes[3 * row]
+                if (scene.front) for (row in 0 until 3) axes[3 * row] = -axes[3 * row]
             }
         }
         postInvalidateOnAnimation()
@@ -79,13 +79,14 @@ class OverlayView(context: Context, attributes: AttributeSet?) : View(context, a
         postInvalidateOnAnimation()
     }
 
-    /** The lines of a markup with their colours, made anew only with another model. */
+    /** The groups of a markup with their colours, made anew only with another model. */
     private fun colour(name: String) {
         if (markup?.name == name) return
         val scheme = Markup.named(name)
         markup = scheme
-        runs = scheme.lines.map { (group, indices) ->
-            Run(indices, groupColors[group.substringBefore('_').removeSuffix("s")] ?: otherColor)
+        runs = scheme.groups.map { (group, indices) ->
+            val color = groupColors[group.substringBefore('_').removeSuffix("s")] ?: otherColor
+            Run(indices, color, joined = group in scheme.lines)
         }
     }
 
@@ -94,20 +95,25 @@ class OverlayView(context: Context, attributes: AttributeSet?) : View(context, a
         synchronized(lock) {
             if (!hasFace) return
             line.strokeWidth = lineWidth
-            for (run in runs) drawRun(canvas, run)
+            // All lines first: a point lies on top of those that end in it.
+            for (run in runs) if (run.joined) drawLines(canvas, run)
+            for (run in runs) drawPoints(canvas, run)
             if (hasPose) drawAxes(canvas)
         }
     }
 
-    private fun drawRun(canvas: Canvas, run: Run) {
+    private fun drawLines(canvas: Canvas, run: Run) {
         line.color = run.color
-        point.color = run.color
-        for (n in run.indices.indices) {
-            val x = points[2 * run.indices[n]]
-            val y = points[2 * run.indices[n] + 1]
-            if (n > 0) canvas.drawLine(points[2 * run.indices[n - 1]], points[2 * run.indices[n - 1] + 1], x, y, line)
-            canvas.drawCircle(x, y, radius, point)
+        for (n in 1 until run.indices.size) {
+            val from = 2 * run.indices[n - 1]
+            val to = 2 * run.indices[n]
+            canvas.drawLine(points[from], points[from + 1], points[to], points[to + 1], line)
         }
+    }
+
+    private fun drawPoints(canvas: Canvas, run: Run) {
+        point.color = run.color
+        for (index in run.indices) canvas.drawCircle(points[2 * index], points[2 * index + 1], radius, point)
     }
 
     /** The farthest first, so that the nearest lies on top. */

@@ -61,7 +61,7 @@ data class Card(
 ) {
     /** Landmarks of the markup. */
     val points: Int
-        get() = outputs["landmarks"]?.let { it.shape[1] } ?: outputs["maps"]?.let { it.shape[3] } ?: 0
+        get() = outputs["landmarks"]?.let { it.shape[1] } ?: outputs["maps"]?.shape?.getOrNull(3) ?: 0
 
     companion object {
         private const val FORMAT = 1
@@ -144,6 +144,9 @@ data class Card(
         /** The rules between fields: what [Decoder] relies on. */
         private fun check(card: Card) {
             val k = card.points
+            val size = Markup.named(card.markup).size
+            val pointed = "landmarks" in card.outputs || "maps" in card.outputs
+            must(k == size || !pointed, "card points", "the $size of ${card.markup}", k)
             val ends = mapOf("landmarks" to listOf(1, k, 2), "spread" to listOf(1, k), "pose" to listOf(1, 3))
             for ((role, shape) in ends) {
                 card.outputs[role]?.let { must(it.shape == shape, "card $role", "$shape", it.shape) }

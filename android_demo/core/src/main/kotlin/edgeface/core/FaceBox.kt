@@ -8,10 +8,9 @@ import kotlin.math.sqrt
  * The next frame's crop from this frame's landmarks; the Python side is `edgeface/runtime/tracker.py` and
  * `edgeface/boxes.py`. Buffers are kept between calls; not for two threads at once.
  */
-class FaceBox(private val markup: String) {
-    private val full = markup in FULL
-    private val groups = FIVE[markup]
-    private val corners = CORNERS[markup]
+class FaceBox(markup: String) {
+    private val scheme = Markup.named(markup)
+    private val full = scheme.full
     private var turned = FloatArray(0)
     private var known = BooleanArray(0)
     private var sorted = FloatArray(0)
@@ -68,7 +67,7 @@ class FaceBox(private val markup: String) {
 
     /** How far the line of the eyes leans, clockwise; 0 in profile and where the markup has no eye corners. */
     private fun leanDeg(points: FloatArray): Double {
-        if (corners == null) return 0.0
+        val corners = scheme.eyeCorners ?: return 0.0
         val x = (points[2 * corners[1]] - points[2 * corners[0]]).toDouble()
         val y = (points[2 * corners[1] + 1] - points[2 * corners[0] + 1]).toDouble()
         val tight = Box.around(points) ?: return 0.0
@@ -93,7 +92,7 @@ class FaceBox(private val markup: String) {
             fiveY[part] /= count
         }
         // On a turned head the hidden mouth corner lies right behind the mouth's centre.
-        if (markup == "aflw21" && fiveX[3].isNaN() != fiveX[4].isNaN()) {
+        if (scheme.name == "aflw21" && fiveX[3].isNaN() != fiveX[4].isNaN()) {
             val hidden = if (fiveX[3].isNaN()) 3 else 4
             fiveX[hidden] = if (known[MOUTH_CENTRE]) points[2 * MOUTH_CENTRE].toDouble() else Double.NaN
             fiveY[hidden] = if (known[MOUTH_CENTRE]) points[2 * MOUTH_CENTRE + 1].toDouble() else Double.NaN
@@ -107,7 +106,7 @@ class FaceBox(private val markup: String) {
 
     /** An ellipse whose size is the root of the squared eye-to-mouth and the weighted squared eye distance. */
     private fun estimate(points: FloatArray): Box? {
-        findFive(points, groups ?: return null)
+        findFive(points, scheme.five ?: return null)
         val eyesX = middle(fiveX[0], fiveX[1])
         val eyesY = middle(fiveY[0], fiveY[1])
         val mouthX = middle(fiveX[3], fiveX[4])
@@ -135,26 +134,6 @@ class FaceBox(private val markup: String) {
     }
 
     private companion object {
-        val FULL = setOf("ibug68", "ibug68_3d", "wflw98")
-
-        /** Points whose mean is eye left, eye right, nose tip, mouth corner left, mouth corner right. */
-        val FIVE = mapOf(
-            "mtfl5" to five(intArrayOf(0), intArrayOf(1), 2, 3, 4),
-            "lfw10" to listOf(intArrayOf(0, 1), intArrayOf(6, 7), intArrayOf(8, 9), intArrayOf(2), intArrayOf(3)),
-            "aflw21" to five(intArrayOf(6, 7, 8), intArrayOf(9, 10, 11), 14, 17, 19),
-        )
-
-        private fun five(leftEye: IntArray, rightEye: IntArray, nose: Int, mouthLeft: Int, mouthRight: Int) =
-            listOf(leftEye, rightEye, intArrayOf(nose), intArrayOf(mouthLeft), intArrayOf(mouthRight))
-
-        /** The two outer eye corners. */
-        val CORNERS = mapOf(
-            "ibug68" to intArrayOf(36, 45),
-            "ibug68_3d" to intArrayOf(36, 45),
-            "wflw98" to intArrayOf(60, 72),
-            "aflw21" to intArrayOf(6, 11),
-            "lfw10" to intArrayOf(0, 7),
-        )
         const val MOUTH_CENTRE = 18
         const val SHRINKS = 0.3
         const val GROWS = 1.8

@@ -60,8 +60,10 @@ fun checkMarkups(folder: GoldenFolder, report: Report) {
         val case = Case(value as Map<*, *>, folder)
         val markup = Markup.named(name as String)
         report.same("size of $name", case.int("size"), markup.size)
-        val groups = (case.fields["groups"] as Map<*, *>).mapValues { (_, run) -> Case.flat(run).map { it.toInt() } }
-        report.same("lines of $name", groups, markup.lines.mapValues { it.value.toList() })
+        for ((what, runs) in mapOf("groups" to markup.groups, "lines" to markup.lines)) {
+            val expected = (case.fields[what] as Map<*, *>).mapValues { (_, run) -> Case.flat(run).map { it.toInt() } }
+            report.same("$what of $name", expected, runs.mapValues { it.value.toList() })
+        }
     }
 }
 

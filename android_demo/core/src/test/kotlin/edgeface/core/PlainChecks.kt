@@ -6,6 +6,7 @@ import kotlin.math.abs
 fun checkWithoutGolden(report: Report) {
     checkJson(report)
     checkRefusals(report)
+    checkCards(report)
     checkViewport(report)
     checkGeometry(report)
     checkFilter(report)
@@ -32,6 +33,21 @@ private fun checkRefusals(report: Report) {
     report.same("a crooked rotation is refused", true, refused { Frame().apply { rotationDeg = 45 }.toBuffer() })
     report.same("an empty frame is refused", true, refused { Frame().check() })
     report.same("an unknown markup is refused", true, refused { Markup.named("ibug69") })
+}
+
+/** A card must have the points of its markup: an overlay draws them by number. */
+private fun checkCards(report: Report) {
+    fun card(markup: String, role: String, shape: String) = Card.parse(
+        """{"format": 1, "name": "n", "variant": "float32", "markup": "$markup", "input": {"name": "image",
+        "shape": [1, 8, 8, 1], "channels": 1, "dtype": "float32", "layout": "raw 0..255"}, "crop": {"rule": "square",
+        "scale": 1.3}, "outputs": {"$role": {"name": "o", "shape": $shape, "dtype": "float32"}}}""",
+    )
+    report.same("points of a card", 5, card("mtfl5", "landmarks", "[1, 5, 2]").points)
+    report.same("a card without points is read", 0, card("mtfl5", "pose", "[1, 3]").points)
+    report.same("a sixth of five points is refused", true, refused { card("mtfl5", "landmarks", "[1, 6, 2]") })
+    report.same("points of no markup are refused", true, refused { card("ibug69", "landmarks", "[1, 69, 2]") })
+    report.same("maps without a decode rule are refused", true, refused { card("mtfl5", "maps", "[1, 4, 4, 5]") })
+    report.same("flat maps are refused", true, refused { card("mtfl5", "maps", "[1, 5]") })
 }
 
 /** An end record that points past the end of the file. */
