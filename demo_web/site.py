@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -16,7 +17,8 @@ from edgeface import boxes, zoo
 from edgeface.card import read_card
 from edgeface.errors import InputError
 from edgeface.files import write_bytes
-from edgeface.markup import MARKUPS
+from edgeface.markup import MARKUPS, Markup
+from edgeface.runtime.drawing import APART, group_color
 
 PAGE = Path(__file__).parent / "page"
 SAMPLES = (3, 25, 13, 17, 24, 14, 28, 32)
@@ -86,24 +88,29 @@ class Site:
 
 
 def listing(files: Sequence[Path]) -> list[dict[str, Any]]:
-    """A line for each model, in the order given: what the picker shows before a file is loaded."""
+    """A line for each model, in the order given: what the picker shows before a file is loaded, and the file's hash."""
     lines = []
     for file in files:
         card = read_card(file)
         lines.append(
-            {"file": file.name, "bytes": file.stat().st_size}
+            {
+                "file": file.name,
+                "bytes": file.stat().st_size,
+                "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            }
             | {key: getattr(card, key) for key in ("name", "preset", "variant", "markup", "parameters", "macs")}
         )
     return lines
 
 
 def markups() -> dict[str, Any]:
-    """Sizes, lines and the way to a face box of every markup, and the box rule's constants."""
+    """Sizes, drawing and the way to a face box of every markup, and the box rule's constants."""
     return {
         "markups": {
             name: {
+                "name": name,
                 "size": markup.size,
-                "groups": markup.groups,
+                "groups": _groups(markup),
                 "full": name in boxes.FULL,
                 "five": boxes.FIVE.get(name),
             }
@@ -111,6 +118,14 @@ def markups() -> dict[str, Any]:
         },
         "box_rule": dataclasses.asdict(boxes.RULE),
     }
+
+
+def _groups(markup: Markup) -> list[dict[str, Any]]:
+    """The runs of points in drawing order; joined: by lines."""
+    return [
+        {"points": points, "color": "#{:02x}{:02x}{:02x}".format(*group_color(name)), "joined": name not in APART}
+        for name, points in markup.groups.items()
+    ]
 
 
 @cache

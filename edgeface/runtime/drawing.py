@@ -111,12 +111,16 @@ def draw_box(image: np.ndarray, box: Box, color: Color = BOX_COLOR) -> None:
     cv2.rectangle(image, _fixed(corners[0]), _fixed(corners[1]), color, thick, cv2.LINE_AA, _SHIFT)
 
 
+def group_color(name: str) -> Color:
+    """Of a markup's group of that name."""
+    return GROUP_COLORS.get(name.split("_")[0].removesuffix("s"), OTHER_COLOR)
+
+
 def _point_colors(scheme: Markup) -> list[Color]:
     colors = [OTHER_COLOR] * scheme.size
     for name, group in scheme.groups.items():
-        kind = name.split("_")[0].removesuffix("s")
         for index in group:
-            colors[index] = GROUP_COLORS.get(kind, OTHER_COLOR)
+            colors[index] = group_color(name)
     return colors
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import os
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -25,6 +24,7 @@ from edgeface.datasets.synthetic import face_seed, render_params, sample_params,
 from edgeface.errors import InputError
 from edgeface.runtime import Predictor
 from tests.web.browser import SOFTWARE_GPU, Browser, browsing, missing
+from tests.web.serving import plain, serving
 
 FACE = 3
 EXTENDED = os.environ.get("EDGEFACE_WEB") == "all"
@@ -47,11 +47,8 @@ def server() -> Iterator[Server]:
         site = Site(litert.find())
     except InputError as error:
         pytest.skip(str(error))
-    server = Server(site)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(site) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +127,8 @@ def test_a_dropped_face_has_the_landmarks_and_pose_of_the_predictor(browser, ser
     assert not [line for line in browser.said() if not line.startswith(("INFO", "WARNING: [npu"))]
     assert browser.run("document.getElementById('yaw').textContent").rstrip("°").lstrip("+−") != "–"
     assert browser.run("document.getElementById('backend').textContent") == "WASM"
+    if not browser.run("edgeface.state.models.gpu.usable"):
+        assert "WebGPU" in browser.run("document.getElementById('backend-note').textContent")
 
 
 def notice(browser: Browser, word: str) -> str:
@@ -154,6 +153,122 @@ def test_what_goes_wrong_is_said_and_the_page_goes_on(browser, server, image):
     browser.run("document.querySelector('[data-act=camera]').click()")
     assert "camera" in notice(browser, "camera")
     assert browser.run("edgeface.asJson(edgeface.state.face).box_xyxy") == pytest.approx(before["box_xyxy"], abs=1e-3)
+
+
+SHOWN = "({ width: edgeface.state.picture.width, height: edgeface.state.picture.height })"
+
+
+def test_of_several_files_in_quick_succession_the_last_picture_stays(browser, server, image):
+    """The first is still being searched when the next comes; what is no picture does not stop the one before it."""
+    name = one_of_each()[-1]
+    visit(browser, server, name, "wasm")
+    wide = cv2.copyMakeBorder(image[:, ::-1], 0, 0, 40, 100, cv2.BORDER_REPLICATE)
+    for file, data in (("a.png", png(image)), ("b.png", png(wide)), ("notes.png", b"these are notes")):
+        drop(browser, file, data)
+    assert "notes.png is not a picture" in notice(browser, "notes")
+    seen = browser.wait(SEEN)
+    assert browser.run(SHOWN) == {"width": wide.shape[1], "height": wide.shape[0]}
+    points, pose, _ = differences(seen, name, wide)
+    assert points < POINTS_PX and pose < POSE_DEG
+
+
+def test_a_model_is_changed_while_the_box_is_moved(browser, server, image):
+    """Wishes pile up before, during and after the change: the last box gets the new model's answer, and no notice."""
+    first, other = one_of_each()[:2]
+    visit(browser, server, first, "wasm")
+    drop(browser, "face.png", png(image))
+    browser.wait(SEEN)
+    before = browser.run("edgeface.state.engine, (globalThis.before = edgeface.state.engine).card.name")
+    browser.run(
+        f"""(async () => {{
+          const press = (key) => document.getElementById("box").dispatchEvent(new KeyboardEvent("keydown", {{ key }}));
+          const choose = (value) => {{
+            document.getElementById("model").value = value;
+            document.getElementById("model").dispatchEvent(new Event("change"));
+          }};
+          for (let i = 0; i < 60; i++) {{
+            press(i % 2 ? "ArrowUp" : "ArrowRight");
+            if (i === 10 || i === 14) choose("{other}.tflite");
+            if (i === 12) choose("{first}.tflite");
+            if (i % 3 === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+          }}
+        }})()"""
+    )
+    seen = browser.wait(f"edgeface.state.engine.card.name !== '{before}' && {SEEN}")
+    assert browser.run("before.closed") and browser.run("document.getElementById('notice').hidden")
+    points, pose, _ = differences(seen, other, image)
+    assert points < POINTS_PX and pose < POSE_DEG
+
+
+def test_a_large_photograph_lies_upright_and_is_copied_in_its_own_pixels(browser, server, image):
+    """5120 px long and stored on its side (EXIF 6): shown at half size, JSON in pixels of the upright photograph."""
+    visit(browser, server, one_of_each()[-1], "wasm")
+    upright = np.full((1280, 5120, 3), 90, np.uint8)
+    upright[100:1180, 1000:2080] = cv2.resize(image, (1080, 1080), interpolation=cv2.INTER_CUBIC)
+    stored = cv2.cvtColor(np.ascontiguousarray(np.rot90(upright)), cv2.COLOR_RGB2BGR)
+    jpeg = cv2.imencode(".jpg", stored)[1].tobytes()
+    # One entry, the orientation, in a little-endian TIFF.
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    drop(browser, "photo.jpg", jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg[2:])
+    browser.wait(f"edgeface.state.picture && {SHOWN}.width === 2560 && {SHOWN}.height === 640")
+    box = browser.wait("edgeface.state.face && !document.getElementById('busy').textContent && edgeface.state.face.box")
+    words = browser.run("edgeface.asJson(edgeface.state.face)")
+    assert words["box_xyxy"] == pytest.approx([2 * side + 0.5 for side in box], abs=1e-3)
+    x, y = np.mean(words["landmarks_px"], axis=0)
+    assert 1000 < x < 2080 and 100 < y < 1180
+
+
+def test_a_drop_without_a_file_is_told(browser, server):
+    visit(browser, server, one_of_each()[-1], "wasm")
+    browser.run(
+        """(() => {
+          const dataTransfer = new DataTransfer();
+          dataTransfer.setData("text/plain", "a word");
+          document.getElementById("stage").dispatchEvent(
+            new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+        })()"""
+    )
+    assert "no file" in notice(browser, "file")
+
+
+@pytest.fixture(scope="module")
+def written(server, tmp_path_factory) -> Path:
+    """The site as files, in a folder of another site; one model is not the one that the list was made from."""
+    folder = tmp_path_factory.mktemp("static")
+    server.site.write(folder / "faces")
+    stale = folder / "faces" / "models" / f"{zoo.available()[-1]}.tflite"
+    stale.write_bytes(zoo.path(zoo.available()[0]).read_bytes())
+    return folder
+
+
+def test_a_plain_host_of_files_is_enough_and_a_stale_model_is_refused(browser, written, image):
+    name = one_of_each()[0]
+    with plain(written) as address:
+        browser.open(f"{address}faces/?model={name}&backend=wasm")
+        browser.wait(f"location.port === '{address.split(':')[2][:-1]}' && {READY}", 120)
+        drop(browser, "face.png", png(image))
+        points, pose, _ = differences(browser.wait(SEEN), name, image)
+        assert points < POINTS_PX and pose < POSE_DEG
+        browser.run(
+            f"""(() => {{
+              document.getElementById("model").value = "{zoo.available()[-1]}.tflite";
+              document.getElementById("model").dispatchEvent(new Event("change"));
+            }})()"""
+        )
+        assert "sha256" in notice(browser, "sha256")
+        assert browser.run("document.getElementById('model').value") == f"{name}.tflite"
+
+
+def test_a_page_that_cannot_start_says_why(browser, written):
+    browser.open((written / "faces" / "index.html").as_uri())
+    assert "opened as a file" in notice(browser, "file")
+    broken = written / "faces" / "litert" / "core" / "dist" / "index.js"
+    content = broken.read_bytes()
+    broken.unlink()
+    with plain(written) as address:
+        browser.open(f"{address}faces/")
+        assert "python -m demo_web" in notice(browser, "server")
+    broken.write_bytes(content)
 
 
 def test_the_box_is_moved_by_keys_and_pointer(browser, server, image):
@@ -216,6 +331,15 @@ def test_the_camera_is_followed(server, tmp_path):
         browser.wait("edgeface.state.face && +document.getElementById('fps').textContent > 0", 60)
         look = "(({face}) => face && [face.crop.center[0], face.pose[2]])(edgeface.state)"
         seen = [browser.run(look) for _ in range(60) if not time.sleep(0.05)]
+        # A page that nobody looks at films nobody.
+        live = "edgeface.state.camera?.stream.getVideoTracks()[0].readyState"
+        browser.run("globalThis.track = edgeface.state.camera.stream.getVideoTracks()[0]")
+        turn = "Object.defineProperty(document, 'hidden', { value: %s, configurable: true });"
+        turn += "document.dispatchEvent(new Event('visibilitychange'))"
+        browser.run(turn % "true")
+        assert browser.run("track.readyState") == "ended" and browser.run("edgeface.state.camera") is None
+        browser.run(turn % "false")
+        browser.wait(f"{live} === 'live' && edgeface.state.face", 60)
         browser.run("document.querySelector('#camera').click()")
         assert browser.run("document.getElementById('stage').dataset.state") == "empty"
     found = np.array([one for one in seen if one])

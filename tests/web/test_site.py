@@ -7,7 +7,6 @@ import hashlib
 import http.client
 import json
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from demo_web.site import PAGE, SAMPLES, Site, listing, markups
 from edgeface import zoo
 from edgeface.errors import InputError
 from edgeface.markup import MARKUPS
+from tests.web.serving import serving
 
 HTML = (PAGE / "index.html").read_text()
 SCRIPTS = {file.name: file.read_text() for file in sorted((PAGE / "js").glob("*.js"))}
@@ -44,11 +44,8 @@ def site(tmp_path_factory) -> Site:
 
 @pytest.fixture(scope="module")
 def server(site) -> Iterator[Server]:
-    server = Server(site)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(site) as server:
+        yield server
 
 
 def get(server: Server, path: str, method: str = "GET", **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
@@ -108,6 +105,7 @@ def test_the_listing_and_the_markups_are_those_of_the_package(site):
     lines = json.loads(site.read("models.json"))
     assert [line["file"] for line in lines] == [f"{name}.tflite" for name in zoo.available()]
     assert all(site.read(f"models/{line['file']}") == zoo.path(line["name"]).read_bytes() for line in lines)
+    assert all(line["sha256"] == hashlib.sha256(zoo.path(line["name"]).read_bytes()).hexdigest() for line in lines)
     facts = markups()["markups"]
     assert {name: fact["size"] for name, fact in facts.items()} == {name: m.size for name, m in MARKUPS.items()}
     assert all(fact["full"] or fact["five"] for fact in facts.values())

@@ -1,9 +1,11 @@
 // The page: what people do, in order. One run of the model at a time; the newest wish wins.
 
 import { Models } from "./models.js";
-import { busy, describe, modelLabel, notice, showBackend, showModel, showPose, showSpeed } from "./panel.js";
-import { Camera, cameras, openPicture, shrunk } from "./source.js";
+import { asJson, busy, copyJson, describe, modelLabel, notice } from "./panel.js";
+import { showBackend, showModel, showPose, showSpeed } from "./panel.js";
+import { Camera, cameras, incoming, openPicture, shrunk } from "./source.js";
 import { Stage } from "./stage.js";
+import { initialTheme, setTheme } from "./theme.js";
 import { findFace, looksLikeFace, refine } from "./track.js";
 import { watch } from "./watch.js";
 
@@ -22,18 +24,22 @@ const state = {
   picture: null,
   camera: null,
   facing: "user",
+  resting: false,
   face: null,
   truth: null,
 };
-let wish = 0; // Every new picture or camera makes the older work stop at its next step,
-let loading = 0; // and every new choice of a model an older one.
+let asked = 0; // Pictures and cameras are numbered as they are asked for:
+let shown = 0; // one that is slow to open never covers a newer one.
+let search = 0; // A new search, picture or camera stops the search before it,
+let loading = 0; // and a new choice of a model the one before it.
+let opening = 0; // Cameras that have not answered yet.
 let sampleIndex = -1;
 
 const stage = new Stage({ frame: $("stage"), canvas: $("canvas"), box: $("box") }, (box, done) =>
   follow(box).then(() => done && speak()),
 );
 
-/** Runs tasks one after another: two runs at once would share the model's tensors. */
+/** Runs tasks one after another: two runs at once would share the model, and a model is closed between two. */
 let queue = Promise.resolve();
 function exclusive(task) {
   const done = queue.then(task);
@@ -53,7 +59,7 @@ function setState(name) {
   $("camera").setAttribute("aria-pressed", String(name === "camera"));
   $("camera-word").textContent = name === "camera" ? "Stop" : "Camera";
   $("flip").hidden = name !== "camera" || state.cameraCount < 2;
-  stage.mirrored = name === "camera" && $("mirror").checked && state.camera.facing !== "environment";
+  stage.mirrored = name === "camera" && $("mirror").checked && state.camera?.facing !== "environment";
 }
 
 const speak = () => ($("spoken").textContent = state.face ? describe(state.face.pose) : "No face");
@@ -64,23 +70,26 @@ function present(face, fps = null) {
   showPose(face?.pose ?? null, state.truth);
   showSpeed(state.engine?.medianMs ?? null, fps);
   $("copy").disabled = !face;
+  const none = state.camera ? "Camera, no face found" : state.picture ? "A picture, no face marked" : "No picture yet";
+  $("canvas").setAttribute("aria-label", face ? describe(face.pose) : none);
 }
 
 // Pictures
 
-async function takePicture(blob, name, truth = null) {
-  const mine = ++wish;
+async function takePicture(blob, name, truth = null, mine = ++asked) {
   notice("");
   let picture;
   try {
     picture = await openPicture(blob, name);
   } catch (error) {
+    // What was there stays.
     notice(message(error));
     return;
   }
-  if (mine !== wish) return;
+  if (mine < shown) return;
+  shown = mine;
   stopCamera();
-  Object.assign(state, { picture, truth });
+  Object.assign(state, { picture, truth, resting: false });
   present(null);
   stage.show(picture, null, null);
   setState("picture");
@@ -90,74 +99,81 @@ async function takePicture(blob, name, truth = null) {
 
 /** Looks through the picture for a face. */
 async function find() {
-  const mine = ++wish;
-  const { picture, engine } = state;
-  if (!picture || !engine) return;
-  busy("Looking for the face…");
+  const mine = ++search;
+  const { picture } = state;
+  if (!picture || !state.engine) return;
+  busy("search", "Looking for the face…");
   let breath = performance.now();
   const pause = async () => {
     if (performance.now() - breath > 40) {
       await breathe();
       breath = performance.now();
     }
-    return mine !== wish;
+    return mine !== search;
   };
   try {
-    const options = { budgetMs: PICTURE_BUDGET_MS, level: engine.level, pause };
-    const face = await exclusive(() => search(picture, engine, options));
-    if (mine !== wish) return;
+    const { face, sure } = await exclusive(() => lookThrough(picture, state.engine, pause));
+    if (mine !== search) return;
     const whole = [0.12 * picture.width, 0.12 * picture.height, 0.88 * picture.width, 0.88 * picture.height];
-    const sure = face && looksLikeFace(face, engine.level);
     if (!sure) notice("No face is certain here. Put the box on one, chin to brows.", "hint");
     await follow(face?.box ?? whole);
-    speak();
+    if (mine === search) speak();
   } catch (error) {
-    if (mine === wish) notice(message(error));
+    if (mine === search) notice(message(error));
   } finally {
-    if (mine === wish) busy("");
+    if (mine === search) busy("search", "");
   }
 }
 
 /** On a small copy, then once more on the picture itself. */
-async function search(picture, engine, options) {
+async function lookThrough(picture, engine, pause) {
   const { picture: small, scale } = shrunk(picture);
-  const found = await findFace(small, (box) => engine.predict(small, box), options);
-  if (!found || scale === 1) return found;
-  const back = found.landmarksBox.map((value) => (value + 0.5) / scale - 0.5);
-  return refine(back, (box) => engine.predict(picture, box), 2);
+  const options = { budgetMs: PICTURE_BUDGET_MS, level: engine.level, pause };
+  let face = await findFace(small, (box) => engine.predict(small, box), options);
+  if (face && scale < 1) {
+    const back = face.landmarksBox.map((value) => (value + 0.5) / scale - 0.5);
+    face = await refine(back, (box) => engine.predict(picture, box), 2);
+  }
+  return { face, sure: face !== null && looksLikeFace(face, engine.level) };
 }
 
+let wanted = null;
+let answering = null;
+
 /** Predicts the face of a box that may still move: of several wishes the last is what counts. */
-let following = null;
-async function follow(box) {
-  const { picture, engine } = state;
-  if (!picture || !engine || state.camera) return;
-  const busyAlready = following !== null;
-  following = box;
-  if (busyAlready) return;
-  try {
-    while (following) {
-      const now = following;
-      const face = await exclusive(() => engine.predict(picture, now));
-      if (state.picture !== picture || state.engine !== engine || state.camera) break;
-      present(face);
-      $("canvas").setAttribute("aria-label", describe(face.pose));
-      stage.show(picture, face, following);
-      if (following === now) break;
+function follow(box) {
+  wanted = { picture: state.picture, box };
+  answering ??= answer();
+  return answering;
+}
+
+async function answer() {
+  while (wanted) {
+    const now = wanted;
+    const current = () => now.picture !== null && state.picture === now.picture;
+    try {
+      const face = await exclusive(() => (current() ? state.engine?.predict(now.picture, now.box) : null));
+      if (face && current()) {
+        present(face);
+        stage.show(now.picture, face, wanted.box);
+      }
+    } catch (error) {
+      if (current()) notice(message(error));
     }
-  } catch (error) {
-    notice(message(error));
-  } finally {
-    following = null;
+    if (wanted === now) wanted = null;
   }
+  // In the same step as the last look at `wanted`: no wish is lost in between.
+  answering = null;
 }
 
 // Camera
 
 async function startCamera(facing) {
-  const mine = ++wish;
+  const mine = ++asked;
+  state.resting = false;
   notice("");
-  busy("Waiting for the camera…");
+  busy("camera", "Waiting for the camera…");
+  opening++;
   stopCamera();
   let camera;
   try {
@@ -166,22 +182,26 @@ async function startCamera(facing) {
       leaveCamera();
       notice("The camera went away. Start it again when it is back.");
     });
+    state.cameraCount = await cameras();
   } catch (error) {
-    if (mine !== wish) return;
-    if (state.picture) busy("");
-    else leaveCamera();
-    notice(message(error));
+    if (!state.picture && !state.camera) leaveCamera();
+    if (mine === asked) notice(message(error));
     return;
+  } finally {
+    if (--opening === 0) busy("camera", "");
   }
-  if (mine !== wish) {
+  if (mine < shown) {
     camera.close();
     return;
   }
-  state.cameraCount = await cameras();
+  shown = mine;
+  search++;
+  stopCamera();
   Object.assign(state, { camera, facing, picture: null, truth: null });
   present(null);
   setState("camera");
-  busy("Looking for a face…");
+  busy("search", "Looking for a face…");
+  rest();
   await watch(camera, {
     running: () => state.camera === camera,
     engine: () => state.engine,
@@ -189,8 +209,10 @@ async function startCamera(facing) {
     steady: () => $("steady").checked,
     failed: (error) => notice(message(error)),
     show(picture, face, fps) {
+      const changed = !face !== !state.face;
       present(face, fps);
-      busy(face ? "" : state.engine ? "Looking for a face…" : "Loading the model…");
+      if (changed) speak();
+      busy("search", face ? "" : state.engine ? "Looking for a face…" : "Loading the model…");
       stage.show(picture, face, null);
     },
   });
@@ -202,12 +224,22 @@ function stopCamera() {
   camera?.close();
 }
 
+/** Nobody is filmed by a page that nobody sees: the camera goes off with it, and on again with it. */
+function rest(hidden = document.hidden) {
+  if (hidden && state.camera) {
+    stopCamera();
+    state.resting = true;
+  } else if (!hidden && state.resting) {
+    startCamera(state.facing);
+  }
+}
+
 /** Back to an empty page. */
 function leaveCamera() {
-  wish++;
+  search++;
   stopCamera();
-  Object.assign(state, { picture: null, truth: null });
-  busy("");
+  Object.assign(state, { picture: null, truth: null, resting: false });
+  busy("search", "");
   present(null);
   stage.show(null, null, null);
   setState("empty");
@@ -215,33 +247,42 @@ function leaveCamera() {
 
 // Models
 
-/** Loads a model beside the one that runs, and changes over when it is ready; where it fails, the old one stays. */
-async function choose(file, asked) {
+/**
+ * Loads a model beside the one that runs, and changes over when it is ready; where it fails, the old one stays.
+ * because: what people are told of a choice that was not theirs.
+ */
+async function choose(file, backend, because = "") {
   const mine = ++loading;
   $("model").value = file;
   notice("");
-  busy("Loading the model…");
+  const tell = (text) => busy("model", text);
+  tell("Loading the model…");
   try {
-    const { engine, bytes, note } = await exclusive(() => state.models.load(file, asked, busy));
-    if (mine !== loading) {
-      engine.close();
-      return;
-    }
-    state.engine?.close();
-    Object.assign(state, { engine, file });
-    engine.device?.lost.then(() => state.engine === engine && choose(file, "wasm"));
+    const loaded = await exclusive(() => (mine === loading ? changeOver(file, backend, tell) : null));
+    if (!loaded) return;
+    const { engine, bytes, note } = loaded;
+    engine.device?.lost.then(() => state.engine === engine && choose(file, "wasm", "The graphics adapter was lost."));
     showModel(engine.card, bytes);
-    showBackend(engine.backend, note);
-    busy("");
+    showBackend(engine.backend, [because, note].filter(Boolean).join(" "));
+    if (mine !== loading) return;
+    tell("");
     if (state.picture && stage.box) await follow(stage.box);
     else if (state.picture) await find();
   } catch (error) {
     if (mine !== loading) return;
-    busy("");
+    tell("");
     notice(message(error));
     if (state.engine) $("model").value = state.file;
     else showBackend("failed");
   }
+}
+
+/** Between two runs, so that none is left with a model that is closed. */
+async function changeOver(file, backend, tell) {
+  const loaded = await state.models.load(file, backend, tell);
+  state.engine?.close();
+  Object.assign(state, { engine: loaded.engine, file });
+  return loaded;
 }
 
 async function openOwn(file) {
@@ -262,39 +303,20 @@ const askedBackend = () => document.querySelector("input[name=backend]:checked")
 
 async function takeFile(file) {
   if (!file) return;
-  if (file.name.endsWith(".tflite")) await openOwn(file);
+  if (file.name.toLowerCase().endsWith(".tflite")) await openOwn(file);
   else await takePicture(file);
 }
 
 async function sample() {
+  const mine = ++asked;
   try {
     const list = await (await fetch("samples.json")).json();
     sampleIndex = (sampleIndex + 1) % list.length;
     const { file, pose_deg: truth } = list[sampleIndex];
-    await takePicture(await (await fetch(file)).blob(), "rendered face", truth);
+    await takePicture(await (await fetch(file)).blob(), "rendered face", truth, mine);
   } catch (error) {
     notice(`The rendered face did not load: ${message(error)}`);
   }
-}
-
-/** The same words as `edgeface predict --json`. */
-function asJson(face) {
-  const plain = (values) => values && Array.from(values, (value) => Math.round(value * 1000) / 1000);
-  const flat = plain(face.landmarks);
-  const pairs = flat && Array.from({ length: flat.length / 2 }, (_, k) => flat.slice(2 * k, 2 * k + 2));
-  const { box, pose, spreadPx } = face;
-  return { box_xyxy: plain(box), pose_deg: plain(pose), landmarks_px: pairs, spread_px: plain(spreadPx) };
-}
-
-async function copy() {
-  if (!state.face) return;
-  try {
-    await navigator.clipboard.writeText(JSON.stringify(asJson(state.face)));
-    $("copy-word").textContent = "Copied";
-  } catch {
-    $("copy-word").textContent = "Not allowed";
-  }
-  setTimeout(() => ($("copy-word").textContent = "Copy JSON"), 1500);
 }
 
 const ACTS = {
@@ -307,7 +329,7 @@ const ACTS = {
     notice("");
     find();
   },
-  copy,
+  copy: () => state.face && copyJson(state.face),
 };
 
 function listen() {
@@ -335,38 +357,11 @@ function listen() {
   $("theme").addEventListener("click", () => {
     setTheme(document.documentElement.dataset.theme === "light" ? "dark" : "light");
   });
-  addEventListener("paste", (event) => takeFile(event.clipboardData?.files[0]));
-  // Dropped anywhere: else the browser would leave the page for the file.
-  addEventListener("dragover", (event) => {
-    event.preventDefault();
-    $("stage").classList.add("over");
-  });
-  addEventListener("dragleave", (event) => event.relatedTarget === null && $("stage").classList.remove("over"));
-  addEventListener("drop", (event) => {
-    event.preventDefault();
-    $("stage").classList.remove("over");
-    takeFile(event.dataTransfer?.files[0]);
-  });
-  addEventListener("pagehide", stopCamera);
-}
-
-function setTheme(theme) {
-  document.documentElement.dataset.theme = theme;
-  try {
-    localStorage.setItem("theme", theme);
-  } catch {
-    // Storage is refused: the choice lasts as long as the page.
-  }
-}
-
-function initialTheme() {
-  try {
-    const kept = localStorage.getItem("theme");
-    if (kept) return kept;
-  } catch {
-    // As above.
-  }
-  return matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark";
+  incoming($("stage"), takeFile, () => notice("That is no file: save the picture first, then drop it here."));
+  document.addEventListener("visibilitychange", () => rest());
+  // A page that is left may be kept, and come back as it was.
+  addEventListener("pagehide", () => rest(true));
+  addEventListener("pageshow", () => rest());
 }
 
 async function start() {
@@ -374,23 +369,24 @@ async function start() {
   listen();
   present(null);
   setState("empty");
-  const asked = new URLSearchParams(location.search);
-  busy("Loading the models' list…");
+  const wishes = new URLSearchParams(location.search);
+  busy("models", "Loading the models' list…");
   try {
     state.models = await Models.open();
   } catch (error) {
-    busy("");
+    busy("models", "");
     showBackend("failed");
     notice(message(error));
     return;
   }
+  busy("models", "");
   const select = $("model");
   select.replaceChildren(...state.models.list.map((line) => new Option(modelLabel(line), line.file)));
   select.disabled = false;
-  const wanted = document.querySelector(`input[name=backend][value="${CSS.escape(asked.get("backend") ?? "auto")}"]`);
+  const wanted = document.querySelector(`input[name=backend][value="${CSS.escape(wishes.get("backend") ?? "auto")}"]`);
   if (wanted) wanted.checked = true;
   document.querySelector("input[name=backend][value=webgpu]").disabled = !state.models.gpu.usable;
-  const named = state.models.list.find((line) => line.file.replace(".tflite", "") === asked.get("model"));
+  const named = state.models.list.find((line) => line.file.replace(".tflite", "") === wishes.get("model"));
   await choose(named?.file ?? state.models.first(askedBackend()), askedBackend());
 }
 

@@ -33,7 +33,8 @@ export async function readModel(bytes, markups) {
   }
   checkCard(card, markups);
   const flatbuffer = bytes.slice(0, Math.min(...members.map((one) => one.offset)));
-  await checkHash(flatbuffer, card);
+  // The runtime may crash on damaged bytes, so they are checked first.
+  await checkHash(flatbuffer, card.flatbuffer_sha256);
   return { flatbuffer, card };
 }
 
@@ -64,7 +65,7 @@ export function checkCard(card, markups) {
   }
 }
 
-/** Members of the archive at the end: {name, offset, method, packed, size}; none where there is no archive. */
+/** Members of the archive at the end: {name, offset, method, packed, size, crc}; none where there is no archive. */
 function directory(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let end = -1;
@@ -88,6 +89,7 @@ function directory(bytes) {
       name: new TextDecoder().decode(bytes.subarray(at + 46, at + 46 + length)),
       offset: view.getUint32(at + 42, true) + shift,
       method: view.getUint16(at + 10, true),
+      crc: view.getUint32(at + 16, true),
       packed: view.getUint32(at + 20, true),
       size: view.getUint32(at + 24, true),
     });
@@ -105,25 +107,36 @@ async function content(bytes, member) {
   if (at < 0 || at + 30 > bytes.length || view.getUint32(at, true) !== LOCAL_HEADER) throw damaged();
   const start = at + 30 + view.getUint16(at + 26, true) + view.getUint16(at + 28, true);
   const packed = bytes.subarray(start, start + member.packed);
-  if (member.method === 0) return packed;
-  if (member.method !== 8) throw damaged();
+  const whole = member.method === 0 ? packed : member.method === 8 ? await inflated(packed) : null;
+  if (whole?.length !== member.size || crc32(whole) !== member.crc) throw damaged();
+  return whole;
+}
+
+async function inflated(packed) {
   try {
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
     return new Uint8Array(await new Response(stream).arrayBuffer());
   } catch {
-    throw damaged();
+    return null;
   }
 }
 
-/** The runtime may crash on damaged bytes, so they are checked first. Without a secure context there is no SHA-256. */
-async function checkHash(flatbuffer, card) {
-  if (!card.flatbuffer_sha256 || !globalThis.crypto?.subtle) return;
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", flatbuffer));
-  const hex = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  const [wanted, got] = [card.flatbuffer_sha256, hex].map((text) => text.slice(0, 12));
-  if (hex !== card.flatbuffer_sha256) {
-    throw new CardError(`the model must have sha256 ${wanted}… Received: ${got}…`);
+function crc32(bytes) {
+  let crc = -1;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
   }
+  return ~crc >>> 0;
+}
+
+/** CardError unless the bytes have that hash (none: not looked at). Without a secure context there is no SHA-256. */
+export async function checkHash(bytes, sha256) {
+  if (!sha256 || !globalThis.crypto?.subtle) return;
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  const hex = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  if (hex === sha256) return;
+  throw new CardError(`the model must have sha256 ${sha256.slice(0, 12)}… Received: ${hex.slice(0, 12)}…`);
 }
 
 const damaged = () => new CardError("the card inside the model must be readable. Received: a damaged archive");

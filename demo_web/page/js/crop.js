@@ -19,10 +19,11 @@ export function cropMatrix({ center: [cx, cy], size, angleDeg }, side) {
   return [cos, sin, middle - (cos * cx + sin * cy), -sin, cos, middle - (cos * cy - sin * cx)];
 }
 
-/** The affine that undoes one. */
+/** The affine that undoes one, computed in OpenCV's order: a last bit more or less may be a level of a pixel. */
 export function inverse([a, b, c, d, e, f]) {
-  const det = a * e - b * d;
-  return [e / det, -b / det, (b * f - c * e) / det, -d / det, a / det, (c * d - a * f) / det];
+  const share = 1 / (a * e - b * d);
+  const [p, q, r, s] = [e * share, -b * share, -d * share, a * share];
+  return [p, q, -p * c - q * f, r, s, -r * c - s * f];
 }
 
 /** Crop coordinates in [0, 1], flat x, y, x, y … -> image pixels, Float32Array alike. */
@@ -42,22 +43,18 @@ export function toImage(crop, points) {
 export function extract(picture, crop, side, channels) {
   let matrix = cropMatrix(crop, side);
   const scale = side / crop.size;
-  let source = picture;
-  let left = 0;
-  let top = 0;
-  if (scale < 0.5) {
-    // Bilinear sampling aliases below half size: average whole blocks first, but only those that the crop touches.
-    const factor = Math.floor(1 / scale);
-    const width = Math.max(1, roundEven(picture.width / factor));
-    const height = Math.max(1, roundEven(picture.height / factor));
-    const fx = picture.width / width;
-    const fy = picture.height / height;
-    const [a, b, c, d, e, f] = matrix;
-    const [u, v] = [0.5 * fx - 0.5, 0.5 * fy - 0.5];
-    matrix = [a * fx, b * fy, a * u + b * v + c, d * fx, e * fy, d * u + e * v + f];
-    ({ picture: source, left, top } = averaged(picture, width, height, touched(matrix, side, width, height)));
-  }
-  return bilinear(source, left, top, inverse(matrix), side, channels);
+  if (scale >= 0.5) return bilinear(picture, matrix, seen(matrix, side, picture.width, picture.height), side, channels);
+  // Bilinear sampling aliases below half size: average whole blocks first, but only those that the crop reads.
+  const factor = Math.floor(1 / scale);
+  const width = Math.max(1, roundEven(picture.width / factor));
+  const height = Math.max(1, roundEven(picture.height / factor));
+  const fx = picture.width / width;
+  const fy = picture.height / height;
+  const [a, b, c, d, e, f] = matrix;
+  const [u, v] = [0.5 * fx - 0.5, 0.5 * fy - 0.5];
+  matrix = [a * fx, b * fy, a * u + b * v + c, d * fx, e * fy, d * u + e * v + f];
+  const part = seen(matrix, side, width, height);
+  return bilinear(averaged(picture, width, height, part), matrix, part, side, channels);
 }
 
 /** A uint8 crop as the input tensor holds it: Float32Array, or Uint8Array where the card says uint8. */
@@ -77,20 +74,23 @@ export function roundEven(value) {
   return value - low !== 0.5 ? Math.round(value) : low + (low % 2 === 0 ? 0 : 1);
 }
 
-/** [x0, y0, x1, y1) of the width x height picture that the crop's samples come from. */
-function touched(matrix, side, width, height) {
-  const back = inverse(matrix);
-  const corners = [[0, 0], [side - 1, 0], [0, side - 1], [side - 1, side - 1]].map(([x, y]) => at(back, x, y));
-  const range = (values, limit) => {
-    const low = Math.min(limit - 1, Math.max(0, Math.floor(Math.min(...values)) - 1));
-    return [low, Math.max(low + 1, Math.min(limit, Math.ceil(Math.max(...values)) + 2))];
+/**
+ * [x0, y0, x1, y1) of a width x height picture that a crop reads, with two pixels to spare, as edgeface/geometry.py has
+ * it: a pixel's place is known in float32, counted from that part's corner.
+ */
+function seen([a, b, c, d, e, f], side, width, height) {
+  const area = a * e - b * d;
+  const [u, v, half] = [(side - 1) / 2 - c, (side - 1) / 2 - f, side / 2 / Math.abs(area)];
+  const range = (middle, reach, limit) => {
+    const low = Math.min(Math.max(Math.floor(middle - reach) - 2, 0), limit - 1);
+    return [low, Math.min(Math.max(Math.ceil(middle + reach) + 3, low + 1), limit)];
   };
-  const [x0, x1] = range(corners.map((p) => p[0]), width);
-  const [y0, y1] = range(corners.map((p) => p[1]), height);
+  const [x0, x1] = range((e * u - b * v) / area, (Math.abs(e) + Math.abs(b)) * half, width);
+  const [y0, y1] = range((a * v - d * u) / area, (Math.abs(d) + Math.abs(a)) * half, height);
   return [x0, y0, x1, y1];
 }
 
-/** The picture shrunk to width x height by area, of which only [x0, y0, x1, y1) is computed. */
+/** The part [x0, y0, x1, y1) of the picture shrunk to width x height by area: {data, left, top, width, height}. */
 function averaged(picture, width, height, [x0, y0, x1, y1]) {
   const columns = shares(picture.width, width, x0, x1);
   const rows = shares(picture.height, height, y0, y1);
@@ -117,7 +117,7 @@ function averaged(picture, width, height, [x0, y0, x1, y1]) {
       out += 4;
     }
   }
-  return { picture: { data, width: x1 - x0, height: y1 - y0 }, left: x0, top: y0 };
+  return { data, left: x0, top: y0, width: x1 - x0, height: y1 - y0 };
 }
 
 /** A block's mean -> its level, as OpenCV rounds it: a mean of whole blocks is often just between two levels. */
@@ -146,29 +146,34 @@ function shares(from, to, low, high) {
 }
 
 /**
- * back: crop pixels -> pixels of the picture, of which the source begins at (left, top). In float32, as OpenCV
- * computes: an int8 network passes a single level of a single pixel on to its answer.
+ * matrix: pixels of the whole picture -> crop; part: what the crop reads of it; source: the picture, or from (left, top)
+ * on a part of it. In float32, as OpenCV computes: an int8 network passes a single level of a single pixel on to its
+ * answer.
  */
-function bilinear(source, left, top, back, side, channels) {
-  const { data, width, height } = source;
-  const [a, b, c, d, e, f] = back.map(fround);
+function bilinear(source, matrix, part, side, channels) {
+  const { data, width, left: sourceLeft = 0, top: sourceTop = 0 } = source;
+  const [x0, y0, x1, y1] = part;
+  const [m0, m1, m2, m3, m4, m5] = matrix;
+  const [a, b, c, d, e, f] = inverse([m0, m1, m2 + m0 * x0 + m1 * y0, m3, m4, m5 + m3 * x0 + m4 * y0]).map(fround);
   const out = new Uint8Array(side * side * channels);
-  const [right, bottom] = [width - 1, height - 1];
+  const [right, bottom] = [x1 - x0 - 1, y1 - y0 - 1];
+  const corner = (y0 - sourceTop) * width + x0 - sourceLeft;
   const rgb = [0, 0, 0];
   let at = 0;
   for (let v = 0; v < side; v++) {
-    const startX = fround(b * v + c);
-    const startY = fround(e * v + f);
+    // In two steps here, in one below: OpenCV's own order.
+    const startX = fround(fround(b * v) + c);
+    const startY = fround(fround(e * v) + f);
     for (let u = 0; u < side; u++) {
-      const x = Math.min(right, Math.max(0, fround(a * u + startX) - left));
-      const y = Math.min(bottom, Math.max(0, fround(d * u + startY) - top));
-      const x0 = Math.floor(x);
-      const y0 = Math.floor(y);
-      const across = x - x0;
-      const down = y - y0;
-      const here = (y0 * width + x0) * 4;
-      const beside = x0 < right ? 4 : 0;
-      const below = y0 < bottom ? width * 4 : 0;
+      const x = Math.min(right, Math.max(0, fround(a * u + startX)));
+      const y = Math.min(bottom, Math.max(0, fround(d * u + startY)));
+      const column = Math.floor(x);
+      const row = Math.floor(y);
+      const across = x - column;
+      const down = y - row;
+      const here = (corner + row * width + column) * 4;
+      const beside = column < right ? 4 : 0;
+      const below = row < bottom ? width * 4 : 0;
       for (let k = 0; k < 3; k++) {
         const [p, q] = [data[here + k], data[here + below + k]];
         const upper = fround(p + across * (data[here + beside + k] - p));
@@ -186,5 +191,3 @@ function bilinear(source, left, top, back, side, channels) {
   }
   return out;
 }
-
-const at = ([a, b, c, d, e, f], x, y) => [a * x + b * y + c, d * x + e * y + f];

@@ -1,37 +1,22 @@
-// What is seen in a picture, drawn on a canvas whose transform maps picture pixels; colours as in
-// edgeface/runtime/drawing.py.
+// What is seen in a picture, drawn on a canvas whose transform maps picture pixels. Which points are joined, and their
+// colours, comes with the markup.
 
 import { axesOnScreen } from "./pose.js";
 
 const AXES = ["#ff5a4d", "#4fd06a", "#5b8cff"];
-const GROUPS = {
-  jaw: "#5ac8fa",
-  brow: "#fab450",
-  nose: "#78e678",
-  eye: "#ffeb5a",
-  lip: "#fa6e82",
-  mouth: "#fa6e82",
-  pupil: "#ffffff",
-};
-/** Groups of points that no line joins. */
-const APART = ["ears", "eyes", "pupils"];
-const OTHER = "#5ac8fa";
 const BOX = "#ffc83c";
 const FAR = 20000;
 
-/** The colour and the haze's alpha of every point, and the lines between them, from the markup's groups. */
+/** The colour and the haze's alpha of every point, and the groups that lines join. */
 export function scheme(markup) {
-  const colors = new Array(markup.size).fill(OTHER);
-  const haze = new Array(markup.size).fill("16");
-  const lines = [];
-  for (const [name, group] of Object.entries(markup.groups)) {
-    const color = GROUPS[name.split("_")[0].replace(/s$/, "")] ?? OTHER;
+  const colors = new Array(markup.size);
+  const haze = new Array(markup.size);
+  for (const { points, color } of markup.groups) {
     // Points that lie close together share one haze: else the eyes would be fogged and the jaw bare.
-    const alpha = Math.round(Math.max(9, Math.min(32, 110 / group.length)));
-    for (const point of group) [colors[point], haze[point]] = [color, alpha.toString(16).padStart(2, "0")];
-    if (!APART.includes(name)) lines.push({ color, group });
+    const alpha = Math.round(Math.max(9, Math.min(32, 110 / points.length)));
+    for (const point of points) [colors[point], haze[point]] = [color, alpha.toString(16).padStart(2, "0")];
   }
-  return { colors, haze, lines };
+  return { colors, haze, lines: markup.groups.filter((group) => group.joined) };
 }
 
 /** face: as `Engine.predict` gives it; shown: {landmarks, spread, axes, box}; pixel: a CSS pixel in picture pixels. */
@@ -54,10 +39,10 @@ function drawLandmarks(context, { landmarks }, { colors, lines }, pixel) {
   for (const [width, alpha, dark] of [[radius * 1.5 + 1.5 * pixel, 0.35, true], [radius * 0.8, 0.9, false]]) {
     context.globalAlpha = alpha;
     context.lineWidth = width;
-    for (const { color, group } of lines) {
+    for (const { color, points } of lines) {
       context.strokeStyle = dark ? "#000" : color;
       context.beginPath();
-      group.forEach((point, i) => {
+      points.forEach((point, i) => {
         const [x, y] = [landmarks[2 * point], landmarks[2 * point + 1]];
         if (i === 0) context.moveTo(x, y);
         else context.lineTo(x, y);

@@ -5,7 +5,7 @@ import { getWebGpuDevice, loadAndCompile, loadLiteRt, Tensor } from "@litertjs/c
 import { extract, quantize, squareCrop, toImage } from "./crop.js";
 import { decode } from "./decode.js";
 import { turnPose } from "./pose.js";
-import { doubt, landmarksBox, meanOf } from "./track.js";
+import { doubt, landmarksBox, meanOf, median } from "./track.js";
 
 const WASM = new URL("../litert/core/wasm/", import.meta.url).href;
 const KEPT_TIMES = 240;
@@ -65,7 +65,8 @@ export class Engine {
       await engine.learn(reference);
     } catch (error) {
       engine.close();
-      throw error;
+      if (error instanceof EngineError) throw error;
+      throw new EngineError(`the model must run on ${backend}. Received: ${error?.message ?? error}`);
     }
     return engine;
   }
@@ -114,16 +115,17 @@ export class Engine {
     const started = performance.now();
     let tensor = new Tensor(values, input.shape);
     const stored = {};
+    let answers = {};
     try {
       if (this.backend === "webgpu") tensor = await tensor.moveTo("webgpu");
-      const answers = await this.compiled.run({ [input.name]: tensor });
+      answers = await this.compiled.run({ [input.name]: tensor });
       for (const [role, spec] of Object.entries(outputs)) {
         if (!answers[spec.name]) throw new EngineError(`the model must have the output ${spec.name} of its card.`);
         stored[role] = (await answers[spec.name].data()).slice();
       }
-      for (const answer of Object.values(answers)) answer.delete();
     } finally {
-      if (!tensor.deleted) tensor.delete();
+      // Tensors lie in the runtime's own memory, which nobody else clears.
+      for (const one of [tensor, ...Object.values(answers)]) if (!one.deleted) one.delete();
     }
     this.times.push(performance.now() - started);
     if (this.times.length > KEPT_TIMES) this.times.shift();
@@ -144,7 +146,8 @@ export class Engine {
       pose: answer.pose ? turnPose(answer.pose, -angleDeg) : null,
       spread: answer.spread ?? null,
       spreadPx: answer.spread ? answer.spread.map((value) => value * crop.size) : null,
-      landmarksBox: landmarks ? landmarksBox(landmarks, this.markup, this.rule) : null,
+      landmarksBox: landmarks ? landmarksBox(landmarks, this.markup, this.rule, answer.spread) : null,
+      scale: picture.scale ?? 1,
       markup: this.markup,
     };
   }
@@ -152,9 +155,7 @@ export class Engine {
   /** Median time of the last runs in ms, transfers included; null before the first. */
   get medianMs() {
     if (this.times.length === 0) return null;
-    const sorted = this.times.toSorted((a, b) => a - b);
-    const half = sorted.length >> 1;
-    return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+    return median(this.times);
   }
 
   close() {

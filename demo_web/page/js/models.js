@@ -1,16 +1,23 @@
 // Which model runs where: the picker, the backend that was asked for, and what to fall back to.
 
-import { CardError, readModel } from "./card.js";
+import { CardError, checkHash, readModel } from "./card.js";
 import { Engine, EngineError, probeWebGpu } from "./engine.js";
 import { openPicture } from "./source.js";
 
 /** What suits each backend: the GPU computes in float and imitates int8, the CPU is fastest in int8. */
 const SUITABLE = { webgpu: /^float/, wasm: /^int8_(?!logits)/ };
 
+const USUAL = "ibug68";
+
 const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
 
 async function fetched(path) {
-  const response = await fetch(path);
+  let response;
+  try {
+    response = await fetch(path);
+  } catch {
+    throw new CardError(`${path} must be there. Received: no answer; does the server still run?`);
+  }
   if (!response.ok) throw new CardError(`${path} must be there. Received: HTTP ${response.status}`);
   return response;
 }
@@ -38,10 +45,10 @@ export class Models {
     return this.gpu.software ? ["wasm"] : ["webgpu", "wasm"];
   }
 
-  /** The file to begin with. */
+  /** The file to begin with: one that suits the backend, with the points that most people know. */
   first(asked) {
-    const suitable = SUITABLE[this.backends(asked)[0]];
-    return (this.list.find((line) => suitable.test(line.variant)) ?? this.list[0]).file;
+    const suitable = this.list.filter((line) => SUITABLE[this.backends(asked)[0]].test(line.variant));
+    return (suitable.find((line) => line.markup === USUAL) ?? suitable[0] ?? this.list[0]).file;
   }
 
   /** A .tflite that somebody opened: kept for this visit. Its line for the picker. */
@@ -53,9 +60,16 @@ export class Models {
     return { file: file.name, bytes: bytes.length, name, preset, variant, markup };
   }
 
+  /** The bytes of a listed file, if they are those that the list was made from. */
+  async download(file) {
+    const bytes = new Uint8Array(await (await fetched(`models/${file}`)).arrayBuffer());
+    await checkHash(bytes, this.list.find((line) => line.file === file)?.sha256);
+    return bytes;
+  }
+
   /** {engine, bytes, note}: a compiled model on the first backend that takes it; note says why it is not another. */
   async load(file, asked, tell) {
-    const bytes = this.own.get(file) ?? new Uint8Array(await (await fetched(`models/${file}`)).arrayBuffer());
+    const bytes = this.own.get(file) ?? (await this.download(file));
     const model = await readModel(bytes, this.markups);
     const notes = [];
     if (!this.gpu.usable || (asked === "auto" && this.gpu.software)) notes.push(sentence(this.gpu.why));

@@ -47,6 +47,27 @@ export function showBackend(kind, note = "") {
   $("backend-note").textContent = note;
 }
 
+/** A face in the words of `edgeface predict --json`, in pixels of the picture's file or the camera's own frame. */
+export function asJson({ box, pose, landmarks, spreadPx, scale }) {
+  const plain = (values) => values && Array.from(values, (value) => Math.round(value * 1000) / 1000);
+  // Pixel centres are at integers.
+  const places = (values) => values && plain(Array.from(values, (value) => (value + 0.5) / scale - 0.5));
+  const flat = places(landmarks);
+  const pairs = flat && Array.from({ length: flat.length / 2 }, (_, k) => flat.slice(2 * k, 2 * k + 2));
+  const spread = spreadPx && plain(spreadPx.map((value) => value / scale));
+  return { box_xyxy: places(box), pose_deg: plain(pose), landmarks_px: pairs, spread_px: spread };
+}
+
+export async function copyJson(face) {
+  try {
+    await navigator.clipboard.writeText(JSON.stringify(asJson(face)));
+    $("copy-word").textContent = "Copied";
+  } catch {
+    $("copy-word").textContent = "Not allowed";
+  }
+  setTimeout(() => ($("copy-word").textContent = "Copy JSON"), 1500);
+}
+
 /** A line of models.json as people read it. */
 export const modelLabel = ({ preset, variant, markup }) =>
   `${preset} · ${VARIANT_NAMES[variant] ?? variant} · ${MARKUP_NAMES[markup] ?? markup}`;
@@ -61,8 +82,18 @@ export function showModel(card, bytes) {
   $("model-facts").textContent = facts.join(" · ");
 }
 
-export function busy(text) {
-  $("busy").textContent = text;
+const doing = new Map();
+
+/** What is being done under that name; an empty text ends it. Of several, the one begun last is shown. */
+export function busy(name, text) {
+  doing.delete(name);
+  if (text) doing.set(name, text);
+  say("busy", [...doing.values()].pop() ?? "");
+}
+
+/** Only what is new: an element that is read aloud would be read again. */
+function say(id, text) {
+  if ($(id).textContent !== text) $(id).textContent = text;
 }
 
 /** kind: "error" or "hint"; an empty text closes it. */

@@ -7,20 +7,25 @@ const LONGEST_FRAME = 960;
 /** What went wrong, for people. */
 export class SourceError extends Error {}
 
-/** {canvas, data, width, height, name, shrunk} of an image file or blob, upright; SourceError where it is none. */
+/**
+ * {canvas, data, width, height, name, scale} of an image file or blob, upright; SourceError where it is none. scale: a
+ * pixel of the file in pixels of the picture.
+ */
 export async function openPicture(blob, name = blob.name ?? "picture") {
   let bitmap;
   try {
     bitmap = await createImageBitmap(blob, { imageOrientation: "from-image" });
   } catch {
-    throw new SourceError(`${name} is not a picture that this browser can read. JPEG, PNG and WebP work everywhere.`);
+    throw new SourceError(
+      `${name} is not a picture that this browser can read, or too large. JPEG, PNG and WebP work everywhere.`,
+    );
   }
   const scale = Math.min(1, LONGEST_PICTURE / Math.max(bitmap.width, bitmap.height));
   const width = Math.max(1, Math.round(bitmap.width * scale));
   const height = Math.max(1, Math.round(bitmap.height * scale));
   const picture = read(bitmap, width, height, document.createElement("canvas"));
   bitmap.close();
-  return { ...picture, name, shrunk: scale < 1 };
+  return { ...picture, name, scale };
 }
 
 /** The picture at most `longest` px long, for a search: {picture, scale}, itself and 1 where it is small already. */
@@ -40,6 +45,23 @@ function read(drawable, width, height, canvas) {
   context.imageSmoothingQuality = "high";
   context.drawImage(drawable, 0, 0, width, height);
   return { canvas, data: context.getImageData(0, 0, width, height).data, width, height };
+}
+
+/** Files that are pasted, or dropped anywhere: else the browser would leave the page for them. */
+export function incoming(frame, take, refuse) {
+  addEventListener("paste", (event) => take(event.clipboardData?.files[0]));
+  addEventListener("dragover", (event) => {
+    event.preventDefault();
+    frame.classList.add("over");
+  });
+  addEventListener("dragleave", (event) => event.relatedTarget === null && frame.classList.remove("over"));
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    frame.classList.remove("over");
+    const file = event.dataTransfer?.files[0];
+    if (file) take(file);
+    else refuse();
+  });
 }
 
 const REFUSALS = {
@@ -82,9 +104,10 @@ export class Camera {
     this.facing = stream.getVideoTracks()[0].getSettings().facingMode ?? "user";
   }
 
-  /** Resolves when a new frame is there. */
+  /** Resolves when a new frame is there, or the camera is closed. */
   nextFrame() {
     return new Promise((resolve) => {
+      this.wake = resolve;
       if (this.video.requestVideoFrameCallback) this.video.requestVideoFrameCallback(() => resolve());
       else requestAnimationFrame(() => resolve());
     });
@@ -96,12 +119,13 @@ export class Camera {
     if (!videoWidth || !videoHeight) return null;
     const scale = Math.min(1, LONGEST_FRAME / Math.max(videoWidth, videoHeight));
     const size = [videoWidth, videoHeight].map((length) => Math.max(1, Math.round(length * scale)));
-    return { ...read(this.video, ...size, this.canvas), name: "camera", shrunk: false };
+    return { ...read(this.video, ...size, this.canvas), name: "camera", scale };
   }
 
   close() {
     for (const track of this.stream.getTracks()) track.stop();
     this.video.srcObject = null;
+    this.wake?.();
   }
 }
 

@@ -23,6 +23,11 @@ const SURE = 0.12;
 const START = 0.16;
 const LOST = 0.7;
 
+/** Spread over the face's median, above which a point is taken for hidden (edgeface/runtime/tracker.py). */
+const HIDDEN = 2;
+/** Of aflw21. */
+const MOUTH_CENTRE = 18;
+
 /** The tight box of flat points x, y, x, y …; null where none is finite. */
 export function boxAround(points) {
   let [x0, y0, x1, y1] = [Infinity, Infinity, -Infinity, -Infinity];
@@ -36,25 +41,38 @@ export function boxAround(points) {
   return x1 >= x0 ? [x0, y0, x1, y1] : null;
 }
 
-/** The box that the crop rule starts from, of predicted points; null where they give none. */
-export function landmarksBox(points, markup, rule) {
-  return markup.full ? boxAround(points) : estimatedBox(fivePoints(points, markup), rule);
+/**
+ * The box that the crop rule starts from, of predicted points; null where they give none. spread: of each point, where
+ * the model has it. What a turned head hides was never learned: its map is wide, and its mean says nothing.
+ */
+export function landmarksBox(points, markup, rule, spread = null) {
+  if (markup.full) return boxAround(points);
+  const limit = spread ? HIDDEN * median(spread) : Infinity;
+  const known = points.map((value, i) => (spread && spread[i >> 1] > limit ? NaN : value));
+  return estimatedBox(fivePoints(known, markup), rule);
 }
 
-/** Eyes, nose tip, mouth corners, [x, y] each: the means of the markup's own points. */
+/** Eyes, nose tip, mouth corners, [x, y] each: the means of the markup's own points that are known, else NaN. */
 export function fivePoints(points, markup) {
-  return markup.five.map((group) => {
-    const mean = (offset) => group.reduce((sum, k) => sum + points[2 * k + offset], 0) / group.length;
+  const five = markup.five.map((group) => {
+    const known = group.filter((k) => Number.isFinite(points[2 * k]));
+    const mean = (offset) => known.reduce((sum, k) => sum + points[2 * k + offset], 0) / known.length;
     return [mean(0), mean(1)];
   });
+  if (markup.name === "aflw21" && isKnown(five[3]) !== isKnown(five[4])) {
+    // On a turned head the hidden mouth corner lies right behind the mouth's centre.
+    five[isKnown(five[3]) ? 4 : 3] = [points[2 * MOUTH_CENTRE], points[2 * MOUTH_CENTRE + 1]];
+  }
+  return five;
 }
 
-/** The box that the 68 points would have, from five; null where they lie in one point. */
+/** The box that the 68 points would have, from five (NaN unknown); null without an eye or a mouth corner. */
 export function estimatedBox([eyeLeft, eyeRight, nose, mouthLeft, mouthRight], rule) {
-  const eyes = middle(eyeLeft, eyeRight);
-  const mouth = middle(mouthLeft, mouthRight);
+  const eyes = middleOfKnown(eyeLeft, eyeRight);
+  const mouth = middleOfKnown(mouthLeft, mouthRight);
+  if (!isKnown(eyes) || !isKnown(mouth)) return null;
   const down = minus(mouth, eyes);
-  const across = minus(eyeRight, eyeLeft);
+  const across = isKnown(eyeLeft) && isKnown(eyeRight) ? minus(eyeRight, eyeLeft) : [0, 0];
   const toRight = [across[0] + down[1], across[1] - down[0]];
   const length = Math.hypot(...toRight);
   const size = Math.sqrt(dot(down, down) + rule.eye_weight * dot(across, across));
@@ -62,7 +80,7 @@ export function estimatedBox([eyeLeft, eyeRight, nose, mouthLeft, mouthRight], r
   const right = [toRight[0] / length, toRight[1] / length];
   const below = [-right[1], right[0]];
   const between = middle(eyes, mouth);
-  const turn = dot(minus(nose, between), right) / size;
+  const turn = isKnown(nose) ? dot(minus(nose, between), right) / size : 0;
   const center = [0, 1].map((i) => between[i] + size * (rule.shift * turn * right[i] + rule.drop * below[i]));
   const [halfWidth, halfHeight] = [rule.half_width, rule.half_height].map(([a, b]) => size * (a + b * turn ** 2));
   const reach = [0, 1].map((i) => Math.hypot(halfWidth * right[i], halfHeight * below[i]));
@@ -200,6 +218,13 @@ function turnAbout(points, [cx, cy], angleDeg) {
 
 /** A file without spread is judged by its boxes alone. */
 export const meanOf = (values) => (values ? values.reduce((sum, value) => sum + value, 0) / values.length : 0);
+export function median(values) {
+  const sorted = Array.from(values).sort((a, b) => a - b);
+  const half = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+}
+const isKnown = ([x, y]) => Number.isFinite(x) && Number.isFinite(y);
+const middleOfKnown = (a, b) => (isKnown(a) ? (isKnown(b) ? middle(a, b) : a) : b);
 const minus = (a, b) => [a[0] - b[0], a[1] - b[1]];
 const middle = (a, b) => [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2];
 const dot = (a, b) => a[0] * b[0] + a[1] * b[1];

@@ -1,14 +1,11 @@
 // The camera's loop: read a frame, follow or look for the face, show it.
 
-import { OneEuro } from "./smooth.js";
+import { FaceSmoother } from "./smooth.js";
 import { shrunk } from "./source.js";
 import { findFace, looksLikeFace, Tracker } from "./track.js";
 
 const SEARCH_BUDGET_MS = 900;
 const FPS_WINDOW_MS = 2000;
-/** What the filter takes as one unit of turning, in degrees. */
-const TURN_DEG = 60;
-
 /**
  * Frame after frame while `running()`. page: engine() (null while a model loads), exclusive(task), steady(),
  * failed(error), show(picture, face or null, fps or null).
@@ -16,11 +13,11 @@ const TURN_DEG = 60;
 export async function watch(camera, page) {
   let engine = null;
   let tracker = null;
-  const points = new OneEuro();
-  const angles = new OneEuro();
+  let smoother = new FaceSmoother();
   const arrivals = [];
   while (page.running()) {
     await camera.nextFrame();
+    const taken = performance.now();
     const picture = page.running() && camera.frame();
     if (!picture) continue;
     if (page.engine() !== engine) {
@@ -34,15 +31,11 @@ export async function watch(camera, page) {
       if (page.engine() === engine) page.failed(error);
     }
     if (!page.running()) break;
-    const now = performance.now();
-    arrivals.push(now);
-    while (arrivals.length > 2 && now - arrivals[0] > FPS_WINDOW_MS) arrivals.shift();
-    const fps = arrivals.length > 5 ? ((arrivals.length - 1) * 1000) / (now - arrivals[0]) : null;
-    if (!face) {
-      points.reset();
-      angles.reset();
-    }
-    page.show(picture, face && page.steady() ? steadied(face, points, angles, now) : face, fps);
+    arrivals.push(taken);
+    while (arrivals.length > 2 && taken - arrivals[0] > FPS_WINDOW_MS) arrivals.shift();
+    const fps = arrivals.length > 5 ? ((arrivals.length - 1) * 1000) / (taken - arrivals[0]) : null;
+    if (!face || !page.steady()) smoother = new FaceSmoother();
+    page.show(picture, face && page.steady() ? smoother.smooth(face, taken / 1000) : face, fps);
   }
 }
 
@@ -67,9 +60,4 @@ async function look(engine, tracker, picture, page) {
   if (!found || !looksLikeFace(found, engine.level)) return null;
   const face = await engine.predict(picture, found.landmarksBox.map((value) => (value + 0.5) / scale - 0.5));
   return tracker.update(face, picture) ? face : null;
-}
-
-function steadied(face, points, angles, now) {
-  const landmarks = face.landmarks && points.filter(face.landmarks, face.crop.size, now);
-  return { ...face, landmarks, pose: face.pose && Array.from(angles.filter(face.pose, TURN_DEG, now)) };
 }
