@@ -1,4 +1,4 @@
-"""The tables of README.md and docs/results.md and the model cards, drawn from the JSON beside this:
+"""The tables of README.md, docs/results.md and docs/device.md and the model cards, drawn from the JSON beside this:
 ``python -m results.draw [--check]``.
 
 A table stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``; the text around it is written by hand. A model card is
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edgeface.errors import InputError
 from edgeface.files import read_json, write_text
-from results import cards, qat_study, tables
+from results import cards, device_tables, qat_study, tables
 from results.command import run
 from results.measure import SUBJECTS
 
@@ -34,6 +34,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "runtimes": tables.runtimes,
         "speed": tables.speed,
     },
+    "docs/device.md": {"frame": device_tables.frame, "arm64": device_tables.arm64},
 }
 
 CARDS: dict[str, Callable[[], str]] = {

@@ -1,4 +1,4 @@
-"""The pictures of README and model cards, all of rendered faces: ``python -m results.pictures``."""
+"""The pictures of README, docs and model cards, all of rendered faces: ``python -m results.pictures``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import cv2
 import numpy as np
 
 from edgeface.datasets.synthetic import face_seed, render_face, write_contact_sheet
+from edgeface.files import write_bytes
 from edgeface.images import write_image
 from edgeface.markup import MARKUPS
 from edgeface.metrics import nme
 from edgeface.runtime.drawing import draw_axes, draw_landmarks
 from edgeface.runtime.predictor import Predictor
+from results import contract
+from results.cards import SEARCHED, WORST
 from results.command import run
 from results.tables import MODELS
 
@@ -20,7 +23,6 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 SIDE, COLUMNS, ROWS = 192, 6, 2
 FIRST = 40
 """Index of the first face of the test split that is shown; the next ones follow, unchosen."""
-SEARCHED, WORST = 300, 6
 
 
 def predictions(model: str) -> np.ndarray:
@@ -70,6 +72,7 @@ def failures(model: str) -> np.ndarray:
 def main() -> int:
     write_contact_sheet(DOCS / "synthetic.jpg", rows=4, cols=9, seed=1)
     write_image(DOCS / "predictions.jpg", predictions("acdc_s_int8_qat"))
+    write_bytes(contract.PATH, contract.png("acdc_s_int8_qat"))
     for model in MODELS:
         write_image(DOCS / "models" / f"{model}_failures.jpg", failures(f"{model}_int8_qat"))
     return 0

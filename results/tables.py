@@ -8,6 +8,7 @@ from typing import Any
 from convert.bounds import BOUNDS, MIN_BIN_FACES
 from convert.parity_file import load_parity
 from edgeface.files import read_json
+from results.markdown import table
 
 HERE = Path(__file__).parent
 MODELS = ("acdc_n", "acdc_s", "ccr_s")
@@ -35,17 +36,19 @@ BOUNDS_TEXT = (
 def summary() -> str:
     """The README's: float and what `int8_qat` costs, a row a model and set; then every model's price."""
     head = ["model", "faces", "points", "NME %", "yaw MAE", "pose MAE", "int8 costs: NME", "pose", "jitter"]
-    lines = [_line(head), _line(["---"] * len(head))]
-    for model in MODELS:
-        for name, title in SETS.items():
-            if (HERE / model / f"{name}.json").exists():
-                lines.append(_line([f"`{model}`", *_summary_cells(model, name, title)]))
+    scores = table(
+        head,
+        [
+            [f"`{model}`", *_summary_cells(model, name, title)]
+            for model in MODELS
+            for name, title in SETS.items()
+            if (HERE / model / f"{name}.json").exists()
+        ],
+    )
     head = ["model", "parameters", "MMAC", "float32", "float16", "int8", "float32 ms", "int8 ms", "times faster"]
-    lines += ["", _line(head), _line(["---"] * len(head))]
-    for model in MODELS:
-        if (path := HERE / model / "report.json").exists():
-            lines.append(_line([f"`{model}`", *_price_cells(read_json(path))]))
-    return "\n".join(lines)
+    reports = {model: HERE / model / "report.json" for model in MODELS}
+    prices = table(head, [[f"`{m}`", *_price_cells(read_json(p))] for m, p in reports.items() if p.exists()])
+    return f"{scores}\n\n{prices}"
 
 
 def _summary_cells(model: str, name: str, title: str) -> list[str]:
@@ -96,16 +99,8 @@ def _accuracy(model: str, name: str, title: str) -> str:
     scores = rows["float"]["scores"]
     crossed = scores["predicted_markup"] != scores["markup"]
     head = f"; the {scores['predicted_markup']} head on {scores['markup']} truth" if crossed else ""
-    lines = [
-        f"**`{model}` on {title}, {scores['markup']}** (n = {n}{head})",
-        "",
-        _line(["file", *heads]),
-        _line(["---"] * (len(heads) + 1)),
-    ]
-    for variant in VARIANTS:
-        if variant in rows:
-            lines.append(_line([variant, *_cells(rows[variant], bins)]))
-    return "\n".join(lines)
+    drawn = table(["file", *heads], [[v, *_cells(rows[v], bins)] for v in VARIANTS if v in rows])
+    return f"**`{model}` on {title}, {scores['markup']}** (n = {n}{head})\n\n{drawn}"
 
 
 def _cells(row: dict[str, Any], bins: list) -> list[str]:
@@ -134,51 +129,46 @@ def prices() -> str:
 
 def _price(path: Path) -> str:
     report = read_json(path)
-    lines = [
-        f"**Price of `{path.parent.name}`** ({report['machine']['cpu']}, {report['threads']} thread, medians)",
-        "",
-        _line(["file", "KB", "parameters", "MMAC", "ms", "times faster than float32"]),
-        _line(["---"] * 6),
-    ]
+    rows = []
     for row in report["rows"]:
         cells = [row["variant"], f"{row['bytes'] / 1000:.0f}", f"{row['parameters']:,}", f"{row['macs'] / 1e6:.0f}"]
-        lines.append(_line([*cells, f"{row['p50_ms']:.2f}", f"{row['times_faster']:.2f}"]))
-    return "\n".join(lines)
+        rows.append([*cells, f"{row['p50_ms']:.2f}", f"{row['times_faster']:.2f}"])
+    head = ["file", "KB", "parameters", "MMAC", "ms", "times faster than float32"]
+    title = f"**Price of `{path.parent.name}`** ({report['machine']['cpu']}, {report['threads']} thread, medians)"
+    return f"{title}\n\n{table(head, rows)}"
 
 
 def presets() -> str:
     """What int8 gains in time, for every edge preset."""
     data = read_json(HERE / "presets.json")
     head = ["preset", "parameters", "MMAC", "float32 KB", "int8 KB", "float32 ms", "int8 ms", "times faster"]
-    lines = [_line(head), _line(["---"] * len(head))]
+    rows = []
     for row in data["rows"]:
         ms = {kind: sorted(values)[len(values) // 2] for kind, values in row["p50_ms"].items()}
         cells = [f"`{row['preset']}`", f"{row['parameters']:,}", f"{row['macs'] / 1e6:.0f}"]
         cells += [f"{row['bytes'][kind] / 1000:.0f}" for kind in ("float32", "int8_qat")]
         cells += [f"{ms[kind]:.2f}" for kind in ("float32", "int8_qat")]
-        lines.append(_line([*cells, f"{row['times_faster']:.2f}"]))
-    return "\n".join(lines)
+        rows.append([*cells, f"{row['times_faster']:.2f}"])
+    return table(head, rows)
 
 
 def tfmot() -> str:
     """Our quantisation-aware training against tfmot's, both from the same float weights on the same batches."""
     head = ["model", "trained by", "steps", "set", "NME - float (SEM)", "pose MAE - float", "landmark shift %", "KB"]
-    lines = [_line(head), _line(["---"] * len(head))]
+    rows = []
     for row in read_json(HERE / "tfmot.json")["rows"]:
         for where, scores in row["scores"].items():
             delta, sem, turn = (scores.get(key) for key in ("nme_delta", "nme_delta_sem", "pose_mae_delta"))
             cells = [f"`{row['model']}`", TFMOT_ARMS[row["arm"]], str(row["steps"]), f"{where} ({scores['faces']})"]
             cells += ["-" if delta is None else f"{delta:+.3f} ({sem:.3f})", "-" if turn is None else f"{turn:+.3f}°"]
-            lines.append(
-                _line([*cells, f"{scores['landmark_shift_percent_of_crop']:.3f}", f"{row['bytes'] / 1000:.0f}"])
-            )
-    return "\n".join(lines)
+            rows.append([*cells, f"{scores['landmark_shift_percent_of_crop']:.3f}", f"{row['bytes'] / 1000:.0f}"])
+    return table(head, rows)
 
 
 def runtimes() -> str:
     """Every runtime against LiteRT on x86, by file."""
     head = ["runtime", "file", "verdict", "points: max %", "mean %", "pose: max", "int8 outputs"]
-    lines = [_line(head), _line(["---"] * len(head))]
+    rows = []
     for row in read_json(HERE / "runtimes.json")["rows"]:
         off = row["to_reference"]
         figures = ["-"] * 3
@@ -187,8 +177,8 @@ def runtimes() -> str:
             figures = [f"{off['landmarks_max_percent']:.4f}", f"{off['landmarks_mean_percent']:.4f}"]
             figures.append("-" if pose is None else f"{pose:.4f}°")
         exact = {None: "", True: "bit-exact", False: f"up to {row['max_steps']} steps"}[row["bit_exact"]]
-        lines.append(_line([row["runtime"], row["file"].removesuffix(".tflite"), row["verdict"], *figures, exact]))
-    return "\n".join(lines)
+        rows.append([row["runtime"], row["file"].removesuffix(".tflite"), row["verdict"], *figures, exact])
+    return table(head, rows)
 
 
 def speed() -> str:
@@ -198,7 +188,3 @@ def speed() -> str:
         f"thread; the input pipeline with default augmentation: {data['augmented_gray_faces_per_second']:.0f} gray or "
         f"{data['augmented_rgb_faces_per_second']:.0f} RGB faces a second on {data['machine']['cores']} cores."
     )
-
-
-def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
