@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import platform
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,7 @@ import edgeface
 from convert.graph import Graph, Tensor
 from convert.variants import Variant
 from edgeface.card import Card, CropRule, Decode, InputSpec, OutputSpec
+from edgeface.runtime.machine import versions
 
 if TYPE_CHECKING:
     import keras
@@ -70,17 +69,6 @@ def make_card(
         notes=notes,
         float_sha256=float_sha256,
     )
-
-
-def versions(*packages: str) -> dict[str, str]:
-    """edgeface's, Python's and those of the named packages that are installed."""
-    found = {"edgeface": edgeface.__version__, "python": platform.python_version()}
-    for package in packages:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def commit() -> str | None:

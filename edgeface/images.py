@@ -34,6 +34,23 @@ def read_image(path: str | Path, oriented: bool = True) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
+def rgb_view(bgr: np.ndarray) -> np.ndarray:
+    """OpenCV's BGR (H, W, 3) seen as RGB, read-only: of a frame whose crop alone is wanted, no pixel is moved."""
+    view = bgr[..., ::-1]
+    view.flags.writeable = False
+    return view
+
+
+def is_bgr_memory(image: np.ndarray) -> bool:
+    """Whether an RGB image (H, W, 3) is a view of BGR memory, which is then ``image[..., ::-1]``."""
+    return image.strides[2] < 0
+
+
+def rgb_copy(image: np.ndarray) -> np.ndarray:
+    """The RGB image (H, W, 3) in memory of its own, to be drawn on."""
+    return cv2.cvtColor(image[..., ::-1], cv2.COLOR_BGR2RGB) if is_bgr_memory(image) else image.copy()
+
+
 def write_image(path: str | Path, image: np.ndarray) -> None:
     """Write an RGB uint8 image (H, W, 3), aside and then renamed; the suffix chooses the format."""
     path = Path(path)

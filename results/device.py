@@ -96,11 +96,11 @@ def wheel() -> dict[str, Any]:
         return {**figures, **sizes, "command": f"edgeface predict face.png --model {MODEL} --json", "processes": ROUNDS}
 
 
-def speed(detector: Path | None) -> dict[str, Any]:
+def speed(detector: Path | None, frames: int = 150, best_of: int = 3) -> dict[str, Any]:
     """Frames a second of a 640x480 Motion JPEG file on one core, and where the time goes, in processes of their own."""
     with tempfile.TemporaryDirectory() as folder:
         video = Path(folder) / "moving.avi"
-        made = clips.moving(2, 150, cycles=2.5)
+        made = clips.moving(2, frames, cycles=frames / 60)
         clips.write_clip(video, made)
         box = " ".join(str(round(v, 1)) for v in made.box(0).as_xyxy())
         figures: dict[str, Any] = {}
@@ -109,13 +109,19 @@ def speed(detector: Path | None) -> dict[str, Any]:
                 figures[mode] = {"not_measured": "no file of the detector"}
                 continue
             argv = ["_speed", str(video), str(detector) if every else "", str(every or 0), box]
-            runs = [json.loads(_output([sys.executable, "-m", "results.device", *argv], cwd=ROOT)) for _ in range(3)]
+            command = [sys.executable, "-m", "results.device", *argv]
+            runs = [json.loads(_output(command, cwd=ROOT)) for _ in range(best_of)]
             figures[mode] = min(runs, key=lambda run: run["cpu_ms_a_frame"])
-    return {**figures, "model": f"{MODEL}_{zoo.DEFAULT_VARIANT}", "frame": "640x480", "search_px": 320, "best_of": 3}
+    about = {"frame": "640x480 Motion JPEG", "search_px": 320, "best_of": best_of}
+    return {**figures, "model": f"{MODEL}_{zoo.DEFAULT_VARIANT}", **about}
 
 
 def measure_speed(video: str, detector: str, every: int, box: list[float]) -> dict[str, Any]:
-    """One run in this process, held to one core."""
+    """One run in this process, held to one core.
+
+    ``own`` is all that is neither network: cutting, tracking, smoothing, and the loop around them. A network's time is
+    that of its one call. Shares are of the same run, with and without reading and decoding the frames.
+    """
     import cv2
 
     from edgeface.geometry import Box
@@ -145,20 +151,24 @@ def measure_speed(video: str, detector: str, every: int, box: list[float]) -> di
     wall, cpu = time.perf_counter() - start, time.process_time() - start_cpu
     ms = 1000 / summary.frames
     parts = {name: ms * clock.spent_s for name, clock in clocks.items()}
-    track = ms * summary.seconds_by_part["track"]
-    parts = {"read_and_decode": ms * summary.seconds_by_part["read"], **parts, "own": track - sum(parts.values())}
+    networks, read = sum(parts.values()), ms * summary.seconds_by_part["read"]
+    parts = {"read_and_decode": read, **parts, "own": ms * cpu - read - networks}
     return {
         "frames": summary.frames,
         "frames_a_second": summary.frames / wall,
         "frames_a_second_of_processor_time": summary.frames / cpu,
         "cpu_ms_a_frame": ms * cpu,
         "parts_ms": parts,
-        "own_share_of_tracking": parts["own"] / track,
-        "outside_the_interpreter_share_of_tracking": 1 - parts["interpreter"] / track,
-        "outside_the_interpreter_share_of_everything": 1 - parts["interpreter"] / (ms * cpu),
+        "share_outside_both_networks": _shares(networks, read, ms * cpu),
+        "share_outside_the_interpreter": _shares(parts["interpreter"], read, ms * cpu),
         "looks": tracker.looks,
         "faces_followed": tracker.begun,
     }
+
+
+def _shares(inside: float, read: float, everything: float) -> dict[str, float]:
+    """What is left of a frame's time beside ``inside``."""
+    return {"decoding_left_out": 1 - inside / (everything - read), "everything_included": 1 - inside / everything}
 
 
 class _clocked:
@@ -336,8 +346,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--detector")
     parser.add_argument("--out", type=Path, default=FILE)
+    parser.add_argument("--quick", action="store_true", help="the speed alone, of one short run; writes nothing")
     args = parser.parse_args(argv)
     detector = find_detector(args.detector)
+    if args.quick:
+        print(json.dumps(_rounded(speed(detector, frames=60, best_of=1)), indent=2))
+        return 0
     figures = read_json(args.out) if args.out.exists() else {}
     work = {
         "imports": imports,

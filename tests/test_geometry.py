@@ -122,7 +122,31 @@ def test_shrinking_the_part_that_is_seen_changes_no_byte(shape, monkeypatch):
         for _ in range(60)
     ]
     part = [crop.extract(image, 32) for crop in crops]
-    whole = lambda image, shrunk, matrix, side: cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)  # noqa: E731
+    whole = lambda image, shrunk, seen: cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)  # noqa: E731
     monkeypatch.setattr("edgeface.geometry._shrunk", whole)
     for seen, crop in zip(part, crops, strict=True):
         np.testing.assert_array_equal(seen, crop.extract(image, 32))
+
+
+@pytest.mark.parametrize("shape", [(480, 640, 3), (1, 1, 3), (1, 300, 3), (37, 5000, 3), (333, 777, 3)])
+def test_the_camera_loop_s_crop_is_the_same_but_for_rounding(shape):
+    """A value on the edge between two levels may fall to either side: float32 has 24 bits for a coordinate."""
+    rng = np.random.default_rng(1)
+    image = cv2.GaussianBlur(rng.integers(0, 256, shape, dtype=np.uint8), (5, 5), 0)
+    differing = 0
+    for _ in range(40):
+        place = rng.uniform(-0.3, 1.3, 2) * (shape[1], shape[0])
+        crop = Crop(tuple(place), float(np.exp(rng.uniform(3, 8))), float(rng.choice([0, rng.uniform(-180, 180)])))
+        fast = crop.extract_rgba(image, 64)
+        assert fast.shape == (64, 64, 4) and (fast[..., 3] == 255).all()
+        gap = np.abs(fast[..., :3].astype(int) - crop.extract(image, 64))
+        assert gap.max() <= 1
+        differing += np.count_nonzero(gap)
+    assert differing < 0.001 * 40 * 64 * 64 * 3
+
+
+def test_points_of_an_upright_crop_come_back_as_of_a_turned_one():
+    points = np.random.default_rng(2).random((68, 2)).astype(np.float32)
+    upright, turned = Crop((300.3, 200.7), 153.1), Crop((300.3, 200.7), 153.1, 360.0)
+    np.testing.assert_allclose(upright.to_image(points), turned.to_image(points), atol=1e-4)
+    np.testing.assert_allclose(upright.to_crop(upright.to_image(points)), points, atol=1e-6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 
 from edgeface.errors import InputError
 from edgeface.geometry import Box
+from edgeface.images import is_bgr_memory
 from edgeface.runtime.download import yunet_file
 from edgeface.runtime.predictor import check_image
 from edgeface.runtime.quiet import quiet_opencv
@@ -77,20 +80,22 @@ class YuNet:
         height, width = image.shape[:2]
         scale = min(1.0, self.longest / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        small = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
+        is_bgr = is_bgr_memory(image)
+        stored = image[..., ::-1] if is_bgr else image
+        small = stored if scale == 1 else cv2.resize(stored, size, interpolation=cv2.INTER_AREA)
+        bgr = small if is_bgr else cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
         with self._lock:
             self._detector.setInputSize(size)
             _, found = self._detector.detect(bgr)
         # YuNet counts from the corner of the first pixel, we from its centre.
-        back = np.array([width / size[0], height / size[1]])
+        fx, fy = width / size[0], height / size[1]
         faces = []
-        for row in [] if found is None else found.astype(np.float64):
-            points = row[4:14].reshape(5, 2) * back - 0.5
-            x0, y0, x1, y1 = np.concatenate([row[:2] * back, (row[:2] + row[2:4]) * back]).tolist()
-            box = x0 - 0.5, y0 - 0.5, x1 - 0.5, y1 - 0.5
-            if np.isfinite(row).all() and x1 > x0 and y1 > y0:
-                faces.append(Detection(Box(*box), points.astype(np.float32), float(row[14])))
+        for row in [] if found is None else found.tolist():
+            left, top, wide, high, *points, score = row
+            x0, y0, x1, y1 = left * fx - 0.5, top * fy - 0.5, (left + wide) * fx - 0.5, (top + high) * fy - 0.5
+            if all(map(math.isfinite, row)) and x1 > x0 and y1 > y0:
+                points_px = np.array(points).reshape(5, 2) * (fx, fy) - 0.5
+                faces.append(Detection(Box(x0, y0, x1, y1), points_px.astype(np.float32), score))
         return sorted(faces, key=lambda face: -face.yunet_box.size)
 
 
@@ -100,14 +105,16 @@ def tight_box(yunet_box: Box, points_px: np.ndarray) -> Box:
     if size <= 0:
         raise InputError(f"a detected box must have a width and a height. Received: {yunet_box.as_xyxy()}")
     x, y = yunet_box.center
-    points = (np.asarray(points_px, np.float64) - (x, y)) / size
-    middle = (points[:2].mean(axis=0) + points[3:].mean(axis=0)) / 2
-    turn, nod = points[2] - middle
+    xs, ys = ((np.asarray(points_px, np.float64) - (x, y)) / size).T.tolist()
+    across, down = ((sum(values[:2]) + sum(values[3:])) / 4 for values in (xs, ys))
+    turn, nod = xs[2] - across, ys[2] - down
     width, height = yunet_box.width / size, yunet_box.height / size
-    left = np.dot(_SIDE, (1, width, turn, abs(turn), middle[0]))
-    right = np.dot(_SIDE, (1, width, -turn, abs(turn), -middle[0]))
-    top = np.dot(_TOP, (1, height, nod, abs(turn), middle[1]))
-    bottom = np.dot(_BOTTOM, (1, height, nod, abs(turn), middle[1]))
-    # Points far off the box (a broken detection) must not turn it inside out.
-    left, right, top, bottom = (size * float(np.clip(side, 0.1, 1.0)) for side in (left, right, top, bottom))
+
+    def far(rule: tuple[float, ...], extent: float, offset: float, shift: float) -> float:
+        side = sum(map(operator.mul, rule, (1, extent, offset, abs(turn), shift)))
+        # Points far off the box (a broken detection) must not turn it inside out.
+        return size * min(max(side, 0.1), 1.0)
+
+    left, right = far(_SIDE, width, turn, across), far(_SIDE, width, -turn, -across)
+    top, bottom = far(_TOP, height, nod, down), far(_BOTTOM, height, nod, down)
     return Box(x - left, y - top, x + right, y + bottom)

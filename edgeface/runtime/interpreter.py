@@ -44,19 +44,18 @@ def interpreter_class() -> type:
 
 def quantize(values: np.ndarray, spec: InputSpec) -> np.ndarray:
     """Raw 0..255 values as the input tensor holds them."""
-    dtype = np.dtype(spec.dtype)
     if spec.scale is None:
-        return values.astype(dtype)
-    if dtype == np.uint8 and spec.scale == 1.0 and spec.zero_point == 0:
+        return values.astype(spec.dtype)
+    if spec.dtype == "uint8" and spec.scale == 1.0 and spec.zero_point == 0:
         return values
-    info = np.iinfo(dtype)
-    return np.clip(np.rint(values / spec.scale) + spec.zero_point, info.min, info.max).astype(dtype)
+    info = np.iinfo(spec.dtype)
+    return np.clip(np.rint(values / spec.scale) + spec.zero_point, info.min, info.max).astype(spec.dtype)
 
 
 def dequantize(stored: np.ndarray, spec: OutputSpec) -> np.ndarray:
     """An output tensor's real values, float32."""
     if spec.scale is None:
-        return stored.astype(np.float32)
+        return stored if spec.dtype == "float32" else stored.astype(np.float32)
     return (stored.astype(np.float32) - spec.zero_point) * np.float32(spec.scale)
 
 

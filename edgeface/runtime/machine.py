@@ -8,7 +8,9 @@ import platform
 import sys
 from pathlib import Path
 
-PACKAGES = ("edgeface", "numpy", "opencv-python", "opencv-python-headless", "ai-edge-litert", "tflite-runtime")
+from edgeface import __version__
+
+PACKAGES = ("numpy", "opencv-python", "opencv-python-headless", "ai-edge-litert", "tflite-runtime")
 
 
 def machine() -> dict[str, str | int]:
@@ -16,10 +18,10 @@ def machine() -> dict[str, str | int]:
     return {"cpu": _cpu(), "cores": os.cpu_count() or 1, "system": f"{platform.system()} {platform.machine()}"}
 
 
-def versions() -> dict[str, str]:
-    """Of Python and of the installed packages of the device half."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
+def versions(*packages: str) -> dict[str, str]:
+    """edgeface's, Python's and those of the named packages that are installed; without names, of the device half's."""
+    found = {"edgeface": __version__, "python": platform.python_version()}
+    for name in packages or PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

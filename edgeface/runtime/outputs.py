@@ -16,6 +16,7 @@ import numpy as np
 
 from edgeface.errors import InputError
 from edgeface.files import written_aside
+from edgeface.images import rgb_copy
 from edgeface.markup import Markup
 from edgeface.runtime.show import csv_header, csv_row, draw_face, face_json
 from edgeface.runtime.sources import Frame
@@ -84,7 +85,7 @@ class Drawn:
     def image(self, frame: Frame, faces: Sequence[Tracked]) -> np.ndarray:
         """(H, W, 3) uint8 BGR, as OpenCV's writers and windows take it."""
         if self._of is not frame:
-            image = frame.image.copy()
+            image = rgb_copy(frame.image)
             for tracked in faces:
                 draw_face(image, tracked.face, self._markup, self._spread)
                 x, y = tracked.face.box.x0, tracked.face.box.y0 - 6

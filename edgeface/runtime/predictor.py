@@ -13,7 +13,11 @@ from edgeface import zoo
 from edgeface.errors import InputError
 from edgeface.geometry import Box, Crop, square_crop
 from edgeface.headpose import HeadPose, turn_pose
+from edgeface.images import is_bgr_memory
 from edgeface.runtime.interpreter import TFLiteModel
+
+FARTHEST_PX = 1e9
+"""Of a box's sides from the image's corner: beyond, a crop's arithmetic would leave the range of numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +87,7 @@ class Predictor:
             pose = turn_pose(pose, -crop.angle_deg)
         return Face(
             landmarks_px=None if landmarks is None else crop.to_image(landmarks),
-            pose=None if pose is None else HeadPose(*(float(angle) for angle in pose)),
+            pose=None if pose is None else HeadPose(*pose.tolist()),
             spread=answer.get("spread"),
             box=box,
             crop=crop,
@@ -92,8 +96,11 @@ class Predictor:
 
 def cut(image: np.ndarray, crop: Crop, side: int, channels: int) -> np.ndarray:
     """The model's input pixels: uint8 (side, side, channels); one channel is OpenCV's gray."""
-    pixels = crop.extract(image, side)
-    return pixels if channels == 3 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None]
+    bgr = is_bgr_memory(image)  # a video's frame: of its pixels those of the crop alone are turned
+    pixels = crop.extract_rgba(image[..., ::-1] if bgr else image, side)
+    if channels == 1:
+        return cv2.cvtColor(pixels, cv2.COLOR_BGRA2GRAY if bgr else cv2.COLOR_RGBA2GRAY)[..., None]
+    return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB if bgr else cv2.COLOR_RGBA2RGB)
 
 
 def frame_box(image: np.ndarray, scale: float) -> Box:
@@ -126,6 +133,8 @@ def checked_box(box: Box | Sequence[float], image: np.ndarray) -> Box:
         except ValueError as error:
             raise InputError(str(error)) from None
     height, width = image.shape[:2]
+    if max(map(abs, box.as_xyxy())) > FARTHEST_PX:
+        raise InputError(f"box must lie within {FARTHEST_PX:.0e} px. Received: {box.as_xyxy()}")
     if not (box.x1 > box.x0 and box.y1 > box.y0):
         raise InputError(f"box must have a width and a height. Received: {box.as_xyxy()}")
     if box.x1 < 0 or box.y1 < 0 or box.x0 > width - 1 or box.y0 > height - 1:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from edgeface.errors import InputError
-from edgeface.images import read_image
+from edgeface.images import read_image, rgb_view
 from edgeface.runtime.quiet import quiet_opencv
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -28,7 +28,8 @@ class Frame:
     """One picture of a source."""
 
     image: np.ndarray
-    """(H, W, 3) uint8 RGB."""
+    """(H, W, 3) uint8 RGB. Of a video or a camera a read-only view of what OpenCV gave (`edgeface.images.rgb_view`):
+    `edgeface.images.rgb_copy` gives one to draw on."""
     index: int
     time_s: float
     """Since the first frame: by the clock for a camera, by the frame rate for a file."""
@@ -203,12 +204,15 @@ def _opened(kind: Any, what: str | int, rule: str) -> Any:
 
 
 def _read(capture: Any) -> np.ndarray | None:
-    """The next frame as RGB; None where there is none."""
+    """The next frame seen as RGB; None where there is none."""
     try:
         done, image = capture.read()
     except cv2.error:
         return None
     if not done or image is None or image.size == 0:
         return None
-    code = cv2.COLOR_GRAY2RGB if image.ndim == 2 or image.shape[2] == 1 else cv2.COLOR_BGR2RGB
-    return cv2.cvtColor(image, code)
+    if image.ndim == 2 or image.shape[2] == 1:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    elif image.shape[2] == 4:
+        image = cv2.cvtColor(image, cv2.COLOR_BGRA2BGR)
+    return rgb_view(image)

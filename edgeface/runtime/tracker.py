@@ -227,7 +227,7 @@ class _Track:
 
     def take(self, face: Face | None, frame: tuple[Box, float] | None) -> None:
         """A frame's answer and where it leads; none, or an unlikely one, leaves box and face as they were, in doubt."""
-        spread = math.nan if face is None or face.spread is None else float(face.spread.mean())
+        spread = math.nan if face is None or face.spread is None else sum(face.spread.tolist()) / len(face.spread)
         if self.level is None and math.isfinite(spread):
             self.level = spread
         self.doubt = spread / self.level if self.level else math.nan
@@ -246,14 +246,19 @@ def next_frame(face: Face, markup: str, upright: bool = False) -> tuple[Box, flo
     The box is the one that the model's training crops start from (`edgeface.boxes.face_box`): the tight box of the
     68 points, or its estimate from fewer. With ``upright`` it is tight in a frame turned with the eyes.
     """
-    if face.landmarks_px is None or not np.isfinite(face.landmarks_px).all():
+    if face.landmarks_px is None:
         return None
-    points = face.landmarks_px.astype(np.float64)
-    angle = _lean_deg(points, markup) if upright else 0.0
-    turn = Crop((0.0, 0.0), 1.0, angle).matrix(1)[:, :2] if angle else np.eye(2)
+    # Plain floats here and in `_Track.take`: between two frames NumPy's code leaves the processor's cache, and
+    # fetching it again takes longer than 68 additions.
+    xs, ys = face.landmarks_px.T.tolist()
+    if not all(map(math.isfinite, xs + ys)):
+        return None
+    angle = _lean_deg(face.landmarks_px, markup) if upright else 0.0
     if markup in FULL and not angle:
-        box = Box(*points.min(axis=0).tolist(), *points.max(axis=0).tolist())  # what face_box gives, sooner
+        box = Box(min(xs), min(ys), max(xs), max(ys))  # what face_box gives, sooner
     else:
+        points = face.landmarks_px.astype(np.float64)
+        turn = Crop((0.0, 0.0), 1.0, angle).matrix(1)[:, :2] if angle else np.eye(2)
         if markup not in FULL and face.spread is not None:
             # What a turned head hides was never learned: the map is wide and its mean says nothing.
             points[face.spread > HIDDEN * np.median(face.spread)] = np.nan
@@ -277,7 +282,8 @@ def _lean_deg(points_px: np.ndarray, markup: str) -> float:
     corners = MARKUPS[markup].eye_corners
     if corners is None:
         return 0.0
-    x, y = points_px[corners[1]] - points_px[corners[0]]
+    (x0, y0), (x1, y1) = points_px[list(corners)].tolist()
+    x, y = x1 - x0, y1 - y0
     size = float(np.ptp(points_px, axis=0).max())
     if math.hypot(x, y) < 0.25 * size:  # nearly in profile: the line says nothing
         return 0.0

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -19,10 +20,11 @@ from edgeface.card import read_card, split_card
 from edgeface.datasets.packs import faces_root
 from edgeface.datasets.synthetic import face_seed, render_face
 from edgeface.errors import InputError
-from edgeface.geometry import Box
-from edgeface.images import read_image
+from edgeface.geometry import Box, Crop
+from edgeface.images import read_image, rgb_copy, rgb_view
 from edgeface.runtime.detector import YuNet
-from edgeface.runtime.predictor import Face, Predictor
+from edgeface.runtime.predictor import Face, Predictor, cut
+from edgeface.runtime.show import draw_face
 from edgeface.runtime.tracker import Fixed, Tracker, TrackerConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -175,8 +177,35 @@ def test_views_and_read_only_arrays_are_pictures(predictor, rendered):
     wide[:, ::2] = image
     four = np.dstack([image, image[..., 0]])
     backwards = np.ascontiguousarray(image[::-1, ::-1])[::-1, ::-1]
-    for same in (frozen, wide[:, ::2], four[..., :3], backwards, image[..., ::-1].copy()[..., ::-1]):
+    video = rgb_view(np.ascontiguousarray(image[..., ::-1]))
+    for same in (video, frozen, wide[:, ::2], four[..., :3], backwards, image[..., ::-1].copy()[..., ::-1]):
         np.testing.assert_array_equal(predictor.predict(same, box).landmarks_px, right.landmarks_px)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_video_s_frame_is_cut_as_its_copy(rendered, channels):
+    bgr = np.ascontiguousarray(cv2.resize(rendered[0].image, (300, 200))[..., ::-1])
+    view = rgb_view(bgr)
+    copy = rgb_copy(view)
+    assert copy.flags.writeable and copy.flags.c_contiguous and not view.flags.writeable
+    np.testing.assert_array_equal(copy, bgr[..., ::-1])
+    for crop in (Crop((150, 90), 120.0), Crop((10, 190), 90.0, 30.0), Crop((150, 100), 900.0)):
+        np.testing.assert_array_equal(cut(view, crop, 64, channels), cut(copy, crop, 64, channels))
+
+
+def test_a_video_s_frame_is_searched_as_its_copy(detector, rendered):
+    for side in (128, 900):  # as it is, and shrunk first
+        bgr = cv2.resize(rendered[0].image, (side, side))[..., ::-1].copy()
+        seen, same = detector.detect(rgb_view(bgr)), detector.detect(bgr[..., ::-1].copy())
+        assert [found.box for found in seen] == [found.box for found in same] and seen
+
+
+def test_a_video_s_frame_cannot_be_drawn_on_by_mistake(predictor, rendered):
+    view = rgb_view(rendered[0].image[..., ::-1].copy())
+    face = predictor.predict(view, rendered[0].box)
+    with pytest.raises(InputError, match="must be writable"):
+        draw_face(view, face, predictor.markup)
+    draw_face(rgb_copy(view), face, predictor.markup)
 
 
 def test_the_picture_is_never_written_to(predictor, rendered):
@@ -189,6 +218,8 @@ def test_the_picture_is_never_written_to(predictor, rendered):
 BAD_BOXES = [
     (np.nan, 0, 9, 9),
     (0, 0, np.inf, 9),
+    (-1e200, -1e200, 1e200, 1e200),
+    (-1e12, 3, 9, 9),
     (9, 9, 1, 1),
     (5, 5, 5, 5),
     (900, 900, 950, 950),
@@ -303,49 +334,67 @@ def test_a_card_without_a_hash_is_refused(tmp_path):
 
 
 def test_eight_threads_share_one_predictor(predictor, rendered):
-    """Every answer is bit for bit the one that a single thread gets."""
+    """Every answer is bit for bit the one that a single thread gets; every tenth call is nonsense, and told so."""
     alone: list[Face] = [predictor.predict(face.image, face.box) for face in rendered]
-    until = time.monotonic() + STRESS_S
-    wrong, counts = [], [0] * 8
 
-    def work(number: int) -> None:
-        while time.monotonic() < until:
-            face, right = rendered[number], alone[number]
-            try:
-                got = predictor.predict(face.image, face.box)
-                if not (got.landmarks_px == right.landmarks_px).all() or got.pose != right.pose:
-                    wrong.append(f"thread {number}: another thread's answer")
-            except Exception as error:  # whatever it is, it fails the test
-                wrong.append(f"thread {number}: {error!r}")
-            counts[number] += 1
+    def call(number: int, count: int) -> str | None:
+        face, right = rendered[number], alone[number]
+        if count % 10 == 9:
+            with pytest.raises(InputError, match="box must"):
+                predictor.predict(face.image, (900, 900, 950, 950))
+            return None
+        got = predictor.predict(face.image, face.box)
+        same = (got.landmarks_px == right.landmarks_px).all() and got.pose == right.pose
+        return None if same else "another thread's answer"
 
-    _together(work)
-    assert not wrong, wrong[:3]
-    assert min(counts) > 0
+    _together(call, STRESS_S)
 
 
 def test_eight_threads_share_one_detector(detector, rendered):
     sizes = [96, 128, 160, 192, 224, 256, 288, 320]  # every thread another size: it is a setting of the detector
     images = [cv2.resize(rendered[i].image, (size, size)) for i, size in enumerate(sizes)]
     alone = [[found.box.as_xyxy() for found in detector.detect(image)] for image in images]
-    until, wrong = time.monotonic() + STRESS_S / 2, []
+    assert any(alone)
+
+    def call(number: int, count: int) -> str | None:
+        found = [found.box.as_xyxy() for found in detector.detect(images[number])]
+        return None if found == alone[number] else f"another thread's faces: {found}"
+
+    _together(call, STRESS_S / 2)
+
+
+def test_eight_trackers_share_a_predictor_and_a_detector(predictor, detector, rendered):
+    """Eight videos at once, each the answers that it has when it is alone."""
+    videos = [[np.roll(face.image, 2 * step, axis=1) for step in range(4)] for face in rendered]
+
+    def follow(number: int) -> list:
+        tracker = Tracker(predictor, detector, TrackerConfig(look_every=2))
+        return [[seen.face.landmarks_px.tolist() for seen in tracker.update(frame)] for frame in videos[number]]
+
+    alone = [follow(number) for number in range(8)]
+    assert any(any(frames) for frames in alone)
+    _together(lambda number, count: None if follow(number) == alone[number] else "another video's faces", STRESS_S / 2)
+
+
+def _together(call: Callable[[int, int], str | None], seconds: float) -> None:
+    """Eight threads call until the time is up; whatever is raised, or said to be wrong, fails the test."""
+    until, wrong, counts = time.monotonic() + seconds, [], [0] * 8
 
     def work(number: int) -> None:
         while time.monotonic() < until:
             try:
-                if [found.box.as_xyxy() for found in detector.detect(images[number])] != alone[number]:
-                    wrong.append(number)
-            except Exception as error:  # whatever it is, it fails the test
-                wrong.append(repr(error))
+                said = call(number, counts[number])
+            except BaseException as error:  # pytest's own failure is none of Exception
+                said = repr(error)
+            if said is not None:
+                wrong.append(f"thread {number}, call {counts[number]}: {said}")
+            counts[number] += 1
 
-    _together(work)
-    assert not wrong, wrong[:3]
-    assert any(alone)
-
-
-def _together(work) -> None:
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    print(f"{sum(counts)} calls of 8 threads in {seconds:g} s ({counts}), {len(wrong)} wrong")
+    assert not wrong, wrong[:3]
+    assert min(counts) > 0

@@ -21,6 +21,14 @@ def add_model(parser: argparse.ArgumentParser, required: bool = False) -> None:
     parser.add_argument("--delegate", metavar="LIBRARY", help="a delegate's shared library, such as libedgetpu.so.1")
 
 
+def add_outputs(parser: argparse.ArgumentParser, line: str, row: str, out: str, drawn: str) -> None:
+    """--json with its ``line``, --csv with its ``row``, --out with what it is called, and --spread."""
+    parser.add_argument("--json", action="store_true", help=f"print one JSON object a line, one line {line}")
+    parser.add_argument("--csv", metavar="PATH", help=f"write one row {row} into this file")
+    parser.add_argument("--out", metavar=out, help=drawn)
+    parser.add_argument("--spread", action="store_true", help="draw how wide each landmark's attention map is")
+
+
 def add_box(group: Any) -> None:
     group.add_argument(
         "--box",

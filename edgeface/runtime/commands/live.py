@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from edgeface.errors import InputError
-from edgeface.runtime.commands.common import add_box, add_model
+from edgeface.runtime.commands.common import add_box, add_model, add_outputs
 
 ABOUT = "follow faces through a camera or a video"
 EXAMPLES = (
@@ -48,10 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--size", nargs=2, type=int, metavar=("W", "H"), help="picture size to ask of a camera")
     parser.add_argument("--limit", type=int, metavar="N", help="stop after N frames")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line, one line a frame")
-    parser.add_argument("--csv", metavar="PATH", help="write one row a face and frame into this file")
-    parser.add_argument("--out", metavar="VIDEO", help="write the drawn video: .mp4, .avi, .mov or .mkv")
-    parser.add_argument("--spread", action="store_true", help="draw how wide each landmark's attention map is")
+    add_outputs(parser, "a frame", "a face and frame", "VIDEO", "write the drawn video: .mp4, .avi, .mov or .mkv")
     parser.add_argument("--no-window", action="store_true", help="show no window")
 
 

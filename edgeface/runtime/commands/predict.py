@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from edgeface.errors import InputError
-from edgeface.runtime.commands.common import add_box, add_model
+from edgeface.runtime.commands.common import add_box, add_model, add_outputs
 
 ABOUT = "landmarks and head pose of the faces in images"
 EXAMPLES = (
@@ -30,10 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_box(where)
     where.add_argument("--detect", action="store_true", help="find the faces (YuNet, downloaded once: 230 KB)")
     where.add_argument("--detector", metavar="ONNX", help="find the faces with this YuNet file")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line, one line an image")
-    parser.add_argument("--csv", metavar="PATH", help="write one row a face into this file")
-    parser.add_argument("--out", metavar="PATH", help="draw into this image; with several IMAGEs, into this folder")
-    parser.add_argument("--spread", action="store_true", help="draw how wide each landmark's attention map is")
+    add_outputs(parser, "an image", "a face", "PATH", "draw into this image; with several IMAGEs, into this folder")
 
 
 def run(args: argparse.Namespace) -> int:
