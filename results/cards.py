@@ -31,6 +31,9 @@ TERMS = {
     "facesynthetics": "FaceSynthetics: research use",
     "synthetic": "faces rendered by this project: free",
 }
+BEFORE_LABEL_SHIFTS = ("acdc_n", "ccr_s")
+"""Networks whose labels were made before `LABEL_SHIFTS_CM` was there, with this zero of the head's pitch:"""
+EARLIER_ZERO_PITCH_DEG = 2.5
 NORMALISERS = {"inter_ocular": "the outer eye corners' distance", "box": "sqrt(w h) of the face's box"}
 
 
@@ -58,7 +61,7 @@ def page(model: str, released: tuple[str, ...]) -> str:
         "## Scores",
         *[_scores(one) for one in scored],
         "## Training",
-        _training(training["float"], training["qat"]),
+        _training(model, training["float"], training["qat"]),
         "## For what, and for what not",
         _uses(training["float"]["config"]["augment"]),
         f"![The worst of {SEARCHED} rendered test faces]({model}_failures.jpg)",
@@ -126,7 +129,7 @@ def _pose(scores: dict[str, Any]) -> list[str]:
     return [_figure(value) for value in (*(pose[a] for a in ANGLES), mean, pose["geodesic"])]
 
 
-def _training(float_run: dict[str, Any], twin: dict[str, Any]) -> str:
+def _training(model: str, float_run: dict[str, Any], twin: dict[str, Any]) -> str:
     config = float_run["config"]
     shares = {s["name"]: s["weight"] for s in float_run["sources"]}
     total = sum(shares.values())
@@ -138,24 +141,30 @@ def _training(float_run: dict[str, Any], twin: dict[str, Any]) -> str:
             f"{float_run['machine']['cpus']} CPU cores (`configs/{config['name']}.toml`), then {twin['steps']} steps "
             "quantisation-aware, learning from the float network alone.",
             table(["source", "faces", "share"], sources),
-            _choices(config),
+            _choices(model, config),
             "Terms of the data: " + "; ".join(terms) + ".",
         ]
     )
 
 
-def _choices(config: dict[str, Any]) -> str:
+def _choices(model: str, config: dict[str, Any]) -> str:
     """What the watched faces of AFLW2000-3D chose; what it says of the head is the code's as it stands."""
     text = "AFLW2000-3D's faces above were watched as the runs went, and chose between recipes"
     if any(source["turned"] or source["fit_3d"] for source in config["sources"]):
+        earlier = model in BEFORE_LABEL_SHIFTS
+        pitch = EARLIER_ZERO_PITCH_DEG if earlier else head.ZERO_PITCH_DEG
         text += (
             ". They also chose how the head that is laid over photographs differs from the rendered ones "
             f"(`edgeface/datasets/turned/model.py`): its depth (`RELIEF`, {head.RELIEF:g} times theirs), how far the "
             f"jaw's angle lies back (`JAW_BACK_CM`, {head.JAW_BACK_CM:g} cm), how far the chin's point lies under the "
-            f"chin (`CHIN_BACK_CM`, {head.CHIN_BACK_CM:g} cm), the zero of its pitch (`ZERO_PITCH_DEG`, "
-            f"{head.ZERO_PITCH_DEG:g} degrees), and where 300W-LP's points lie on it (`LABEL_SHIFTS_CM`, "
-            f"{len(head.LABEL_SHIFTS_CM)} groups of points)"
+            f"chin (`CHIN_BACK_CM`, {head.CHIN_BACK_CM:g} cm) and the zero of its pitch (`ZERO_PITCH_DEG`, {pitch:g} "
+            "degrees)"
         )
+        if not earlier:
+            text += (
+                f"; and where 300W-LP's points lie on it (`LABEL_SHIFTS_CM`, {len(head.LABEL_SHIFTS_CM)} groups of "
+                "points; `results/labels.json` tries such shifts on the half of the faces that did not choose them)"
+            )
     return f"{text}: scores on them know that much about them. No test face of another set chose anything."
 
 
