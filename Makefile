@@ -1,6 +1,6 @@
 # make help lists what there is. Needs Python 3.11 or later with pip; uses uv where it is installed.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-runtimes test-kill test-android web test-web lint format lock wheel clean distclean
+.PHONY: help venv demo test test-runtimes test-kill test-android web test-web lint format lock wheel clean distclean test-arm64 test-threads
 
 JOBS ?= 2
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -35,11 +35,18 @@ demo: $(READY)  ## train, quantise, convert and report on rendered faces (under 
 test: $(READY)  ## the whole test suite, in JOBS=2 processes
 	$(TEST_ENV) $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
-# Keeps about 560 MB in runs/runtimes; as root it installs Debian packages that are missing, else it names them.
+# Keeps its downloads in runs/runtimes; as root it installs Debian packages that are missing, else it names them.
 RUNTIME ?= all
 FILES ?= $(wildcard edgeface/zoo/*.tflite)
 test-runtimes: $(READY)  ## golden faces in every runtime: tflite-runtime, arm64, GPU engine, browser (RUNTIME=, FILES=)
 	$(BIN)/python -m convert.runtimes $(RUNTIME) $(FILES)
+
+MODELS ?=
+test-arm64: $(READY)  ## the wheel as Raspberry Pi 4 and 5 under emulation; instructions an inference (MODELS=)
+	$(BIN)/python -m results.arm64 --check $(MODELS)
+
+test-threads: $(READY)  ## eight threads on one predictor and one detector, a minute and twice half of one
+	EDGEFACE_STRESS_S=60 $(TEST_ENV) $(BIN)/python -m pytest -q -s tests/runtime/test_hard_input.py -k "threads or trackers"
 
 test-kill: $(READY)  ## ten SIGKILLs at random moments of a training
 	EDGEFACE_KILLS=10 $(TEST_ENV) $(BIN)/python -m pytest -q tests/training/test_kill.py
