@@ -17,7 +17,7 @@ from typing import Any
 
 from edgeface.errors import InputError
 from results.command import run
-from results.trials import CONFIGS, HERE, keep, stored, trial
+from results.trials import CONFIGS, HERE, SHORT, keep, stored, trial
 
 OUT = HERE / "pareto.json"
 STEPS = 3000
@@ -54,6 +54,7 @@ def run_candidate(name: str, seed: int, steps: int) -> dict[str, Any]:
     config = load_config(CONFIGS / "acdc_s_300w.toml")
     slug = "".join(c if c.isalnum() else "_" for c in name)
     config = replace(config, network=base, model=dict(changes), name=f"pareto_{slug}_{seed}", seed=seed, steps=steps)
+    config = replace(config, **SHORT)
     return {"candidate": name, "config": changes} | price(network_config_of(config)) | trial(config, SCORED)
 
 

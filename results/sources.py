@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from results.command import run
-from results.trials import CONFIGS, HERE, keep, stored, trial
+from results.trials import CONFIGS, HERE, SHORT, keep, stored, trial
 
 if TYPE_CHECKING:
     from edgeface.training.config import SourceConfig
@@ -40,7 +40,7 @@ def mixture(sources: tuple[SourceConfig, ...], arm: str) -> tuple[SourceConfig, 
             # The pose alone, from the mean head.
             source = replace(source, fit_3d=False, fit_pose=True)
         if source.set == "synthetic" and "fitted" not in arm:
-            source = replace(source, pose=True)
+            source = replace(source, pose=True, markups=())
         kept.append(source)
     return tuple(kept)
 
@@ -51,7 +51,7 @@ def run_arm(arm: str, seed: int, steps: int) -> dict[str, Any]:
     config = load_config(CONFIGS / "acdc_n_300w.toml")
     sources = mixture(config.sources, arm)
     name = f"sources_{arm.replace(', ', '_')}_{seed}"
-    config = replace(config, name=name, seed=seed, steps=steps, sources=sources)
+    config = replace(config, name=name, seed=seed, steps=steps, sources=sources, **SHORT)
     # Without a source of 3D points that head stays untrained: the 2D head answers.
     labelled = any(s.set == "synthetic" or s.fit_3d or s.turned for s in sources)
     if not labelled:

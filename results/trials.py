@@ -25,6 +25,8 @@ RUNS, CONFIGS = Path("runs/trials"), HERE.parent / "configs"
 Scored = tuple[tuple[str, str, str], ...]
 """What a network is scored on: set, split, the head that answers."""
 SPREAD_GROUPS = 5
+SHORT = {"init": "", "learning_rate": 2e-3, "ema": 0.997, "warmup": 200, "epoch_steps": 500}
+"""What a short run from nothing has in place of a long one's."""
 
 
 def trial(config: TrainConfig, scored: Scored, every_stage: bool = False) -> dict[str, Any]:
