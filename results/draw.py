@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edgeface.errors import InputError
 from edgeface.files import read_json, write_text
-from results import cards, device_tables, qat_study, tables
+from results import cards, device_tables, qat_study, studies, tables
 from results.command import run
 from results.measure import SUBJECTS
 
@@ -27,6 +27,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "docs/results.md": {
         "bounds": lambda: tables.BOUNDS_TEXT,
         "accuracy": tables.accuracy,
+        "labels": studies.labels,
         "prices": tables.prices,
         "presets": tables.presets,
         "qat_study": lambda: qat_study.as_markdown(read_json(HERE / "qat_study.json")),

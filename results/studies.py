@@ -1,4 +1,4 @@
-"""Tables of the short training runs: the papers' claims, the sources of faces, the shapes of network."""
+"""Tables of the short training runs, the papers' claims, the sources of faces, the shapes of network; of the labels."""
 
 from __future__ import annotations
 
@@ -115,6 +115,19 @@ def pareto() -> str:
         ]
         cells += [f"{row['int8_ms']:.2f}", f"{row['times_faster']:.2f}", f"{_poses(scores)['mean_of_bins']:.2f}"]
         lines.append([*cells, f"{_poses(scores)['pose']['mean']:.2f}", f"{scores[CONTOUR]['nme']:.2f}"])
+    return table(head, lines)
+
+
+def labels() -> str:
+    """What shifts of the 3D points would still gain, on all faces and on the half that did not choose them."""
+    rows = _rows("labels.json")
+    if not rows:
+        return NOT_YET
+    head = ["network", "weights", "as it answers", "best shifts of all faces", "best shifts of the other half"]
+    lines = []
+    for row in rows:
+        bins = [row[key]["mean_of_bins"] for key in ("as_it_is", "shifts_of_all_faces", "shifts_of_the_other_half")]
+        lines.append([f"`{row['model']}`", f"`{row['sha256'][:8]}`", *(f"{value:.2f}" for value in bins)])
     return table(head, lines)
 
 
