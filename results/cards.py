@@ -138,7 +138,8 @@ def _training(model: str, float_run: dict[str, Any], twin: dict[str, Any]) -> st
     return "\n\n".join(
         [
             f"{config['steps']:,} steps of {config['batch_size']} faces in {float_run['seconds'] / 60:.0f} minutes on "
-            f"{float_run['machine']['cpus']} CPU cores (`configs/{config['name']}.toml`), then {twin['steps']} steps "
+            f"{float_run['machine']['cpus']} CPU cores (`configs/{config['name']}.toml`"
+            f"{', from earlier weights of this network' if config['init'] else ''}), then {twin['steps']} steps "
             "quantisation-aware, learning from the float network alone.",
             table(["source", "faces", "share"], sources),
             _choices(model, config),
