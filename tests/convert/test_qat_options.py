@@ -20,7 +20,7 @@ from convert.qat import (
 )
 from convert.qat.bias import add_to_output
 from convert.qat.layers import LEARNING_GAIN
-from convert.qat.ranges import least_squares_range
+from convert.qat.ranges import _SHRINKS, least_squares_range
 from convert.qat.switches import unrounded
 from edgeface.errors import InputError
 from edgeface.training.losses import loss_for
@@ -92,6 +92,13 @@ def test_the_least_squares_range_clips_a_rare_outlier_and_keeps_what_fills_its_r
     assert high < 12 and cost(low, high) < 1.2 * min(tried.values()) < 0.5 * cost(values.min(), 40.0)
     even = np.linspace(0, 5, 1000)
     np.testing.assert_allclose(least_squares_range(even, np.ones(1000), 0.0, 5.0, bits=8), (0.0, 5.0), atol=0.1)
+
+
+def test_no_integer_falls_on_a_tie_between_two_ranges_shrunk_from_the_same_extremes():
+    ratios = (_SHRINKS[:, None] / _SHRINKS)[~np.eye(len(_SHRINKS), dtype=bool)]
+    turned = np.arange(1, 256, dtype=np.float32) * ratios[:, None].astype(np.float32)
+    assert not (turned % 1 == 0.5).any()
+    assert (np.arange(1, 256) * np.float32(9 / 8) % 1 == 0.5).any()  # which a grid of tenths would have
 
 
 def test_mse_calibration_clips_where_that_rounds_better():
