@@ -139,13 +139,20 @@ def _training(model: str, float_run: dict[str, Any], twin: dict[str, Any]) -> st
         [
             f"{config['steps']:,} steps of {config['batch_size']} faces in {float_run['seconds'] / 60:.0f} minutes on "
             f"{float_run['machine']['cpus']} CPU cores (`configs/{config['name']}.toml`"
-            f"{', from earlier weights of this network' if config['init'] else ''}), then {twin['steps']} steps "
+            f"{_begun(float_run)}), then {twin['steps']} steps "
             "quantisation-aware, learning from the float network alone.",
             table(["source", "faces", "share"], sources),
             _choices(model, config),
             "Terms of the data: " + "; ".join(terms) + ".",
         ]
     )
+
+
+def _begun(run: dict[str, Any]) -> str:
+    if not run["config"]["init"]:
+        return ""
+    digest = run.get("begun_from_sha256")
+    return ", from earlier weights of this network" + (f" (SHA-256 `{digest[:8]}`…)" if digest else "")
 
 
 def _choices(model: str, config: dict[str, Any]) -> str:

@@ -142,8 +142,9 @@ def fit_network(
         load_checkpoint(out / CHECKPOINT, network, optimizer, fingerprint)
         say(f"going on from step {step} of {config.steps}")
         _say_other_faces(out, sources, say)
+    begun_from = _begun_from(config, out, step)
     if members.first:
-        write_json(out / CONFIG, facts | environment())
+        write_json(out / CONFIG, facts | environment() | {"begun_from_sha256": begun_from})
         truncate_rows(out / METRICS, step)
 
     if step < config.steps:
@@ -168,6 +169,7 @@ def fit_network(
     curve = (read_rows(out / METRICS) if members.first else []) or [{"seconds": "0"}]
     return {
         "config": as_dict(config),
+        "begun_from_sha256": begun_from,
         "steps": config.steps,
         "seconds": round(float(curve[-1]["seconds"]), 1),
         "sources": _source_facts(sources),
@@ -235,6 +237,14 @@ def start_from(network: keras.Model, network_config: ModelConfig, path: str) -> 
     if [tuple(w.shape) for w in source.get_weights()] != shapes:
         raise InputError(f"init must hold a network like {network_config.name}. Received: {config_of(info).name}")
     network.set_weights(source.get_weights())
+
+
+def _begun_from(config: TrainConfig, out: Path, step: int) -> str:
+    """SHA-256 of the weights that the run began with, "" where those were random: a run's own result may since lie
+    where they lay."""
+    if step and (out / CONFIG).exists():
+        return read_json(out / CONFIG).get("begun_from_sha256", "")
+    return hashlib.sha256(Path(config.init).read_bytes()).hexdigest() if config.init else ""
 
 
 def already_trained(config: TrainConfig, out: Path, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -161,6 +162,18 @@ def test_it_starts_from_another_model(finished):
     wider = network_config_of(tiny.config(model={**tiny.ACDC, "widths": [8]}))
     with pytest.raises(InputError, match="init must hold a network like acdc_n"):
         start_from(build(wider), wider, path)
+
+
+def test_a_run_remembers_the_weights_it_began_with_when_others_lie_there_later(finished, tmp_path, monkeypatch):
+    first = tmp_path / "first.keras"
+    first.write_bytes((finished[0] / "model.keras").read_bytes())
+    digest = hashlib.sha256(first.read_bytes()).hexdigest()
+    run = tiny.config(init=str(first))
+    tiny.run_killed_at(run, tmp_path / "run", 8, monkeypatch.setattr)
+    train(tiny.config(name="other"), tmp_path / "other", say=quiet)
+    (tmp_path / "other" / "model.keras").replace(first)
+    info = load_model(train(run, tmp_path / "run", say=quiet))[1]
+    assert info["training"]["begun_from_sha256"] == digest
 
 
 def test_mixed_precision_saves_a_float32_model(tmp_path):
