@@ -31,7 +31,7 @@ TERMS = {
     "facesynthetics": "FaceSynthetics: research use",
     "synthetic": "faces rendered by this project: free",
 }
-BEFORE_LABEL_SHIFTS = ("acdc_n", "ccr_s")
+BEFORE_LABEL_SHIFTS = ("ccr_s",)
 """Networks whose labels were made before `LABEL_SHIFTS_CM` was there, with this zero of the head's pitch:"""
 EARLIER_ZERO_PITCH_DEG = 2.5
 NORMALISERS = {"inter_ocular": "the outer eye corners' distance", "box": "sqrt(w h) of the face's box"}
