@@ -31,6 +31,8 @@ class SourceConfig:
     """That many turned views of every face instead of the face itself; needs ibug68 points."""
     fit_3d: bool = False
     """3D points (ibug68_3d) and missing angles of a head laid over the 68 points."""
+    yaw_scale: float = 1.0
+    """Times the source's yaw: AFLW measures yaw on another head than the one that is laid over photographs."""
     markups: tuple[str, ...] = ()
     """Use these markups' labels alone; empty: all that the network has a head for."""
     dir: str | None = None
@@ -40,6 +42,7 @@ class SourceConfig:
         _must(self.turned >= 0, "turned", ">= 0", self.turned)
         _must(not (self.turned and self.fit_3d), "fit_3d", "off where turned is set: turned views have 3D points", True)
         _must(self.weight > 0, "weight", "> 0", self.weight)
+        _must(self.yaw_scale > 0, "yaw_scale", "> 0", self.yaw_scale)
         _must(self.limit is None or self.limit > 0, "limit", "> 0", self.limit)
 
 

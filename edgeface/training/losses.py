@@ -55,10 +55,14 @@ class CcrLoss:
     """Equal for all blocks, as in stacked hourglasses: one value serves every block."""
     bins: float = 1.0
     """alpha_1, on the cross-entropy. Hopenet also weighs its two terms 1 : 1, in degrees."""
+    angle: Literal["squared", "absolute"] = "squared"
+    """Eq. 2 squares an angle's error in bins; ``absolute`` lets a label that is far off pull no harder than others."""
     landmarks: float = 1.0
     """lambda, on the landmark half."""
     maps: float = 1.0
     """alpha_2, on the heatmaps."""
+    coordinates: float = 1.0
+    """On the expectation's coordinates. The paper's is 1; 0 trains the maps alone, to be read by their arg max."""
     coordinate: Literal["squared", "distance"] = "squared"
     """Eq. 5 writes a norm where the text says "mean square error": ``squared`` follows the text; ``distance`` takes
     the norm at its word, so that a few lost points do not outweigh all others (edge models)."""
@@ -167,7 +171,8 @@ def ccr_loss(target: Tensors, predicted: Tensors, config: CcrLoss):
         width_deg = (config.high_deg - config.low_deg) / logits.shape[-1]
         error = (_float(predicted[f"s{stage}_pose"]) - pose) / width_deg
         entropy = -ops.sum(bin_targets(pose, config, logits.shape[-1]) * ops.log_softmax(logits, axis=-1), axis=-1)
-        total = total + weight * masked_mean(ops.square(error) + config.bins * entropy, pose_mask)
+        angles = ops.square(error) if config.angle == "squared" else ops.abs(error)
+        total = total + weight * masked_mean(angles + config.bins * entropy, pose_mask)
         for name, (truth, mask) in points.items():
             maps = _float(predicted[f"s{stage}_{name}_maps"])
             landmark_term = _ccr_landmarks(_float(predicted[f"s{stage}_{name}"]), maps, truth, mask, config)
@@ -183,7 +188,7 @@ def _ccr_landmarks(predicted, maps, truth, mask, config: CcrLoss):
     squared = ops.sum(ops.square(cells), axis=-1)
     # The floor keeps sqrt's gradient finite where a prediction is exact.
     distance = squared if config.coordinate == "squared" else ops.sqrt(ops.maximum(squared, 1e-6))
-    coordinates = masked_mean(distance, point_mask)
+    coordinates = config.coordinates * masked_mean(distance, point_mask)
     difference = ops.sum(ops.square(maps - gaussian_maps(truth, point_mask, height, width, config.sigma)), axis=(1, 2))
     # An invisible point's map must be zero, but only on a face that was annotated at all.
     annotated = ops.max(point_mask, axis=-1, keepdims=True) * ops.ones_like(point_mask)

@@ -74,6 +74,8 @@ def load_sources(
             packed = with_3d_labels(packed)
         if s.fit_pose:
             packed = filled_pose(packed)
+        if s.yaw_scale != 1:
+            packed = replace(packed, pose_deg=packed.pose_deg * np.float32([s.yaw_scale, 1, 1]))
         label = f"{s.set}/{s.split or 'all'}" + (f" turned x{s.turned}" if s.turned else "")
         used = s.markups or tuple(m for m in markups if m in packed.landmarks)
         if not set(used) & set(markups) and not pose:

@@ -50,6 +50,12 @@ def test_a_source_of_turned_views(cache):
     assert any("synthetic/train turned x2: 8 faces" in line for line in said)
 
 
+def test_the_yaw_of_a_source_is_scaled_and_nothing_else(cache):
+    (plain,), _ = load(config(turned=2), cache)
+    (scaled,), _ = load(config(turned=2, yaw_scale=1.1), cache)
+    np.testing.assert_allclose(scaled.packed.pose_deg, plain.packed.pose_deg * [1.1, 1, 1], rtol=1e-5)
+
+
 def test_turned_views_are_kept_apart_by_their_number_and_made_once(cache, monkeypatch):
     first = packed_source(SourceConfig(**SET, turned=1), 160, 1.6, cache)
     other = packed_source(SourceConfig(**SET, turned=2), 160, 1.6, cache)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -128,12 +130,30 @@ def test_ccr_by_hand():
     assert float(ccr_loss(target, predicted, config)) - floor == pytest.approx(2.0, abs=1e-4)
 
 
+def test_an_absolute_angle_error_grows_by_the_bin():
+    target, predicted, config = ccr_case()
+    config = replace(config, angle="absolute", bins=0.0)
+    predicted["s1_pose"] = predicted["s1_pose"] + np.float32(40)  # four bins
+    assert float(ccr_loss(target, predicted, config)) == pytest.approx(4.0, abs=1e-4)
+
+
 def test_ccr_weights():
     target, predicted, _ = ccr_case(error_cells=1.0)
     predicted["s1_mtfl5_maps"] = np.zeros_like(predicted["s1_mtfl5_maps"])
     config = CcrLoss(low_deg=-60, high_deg=60, bins=0.0, landmarks=3.0, maps=0.5)
     # A whole Gaussian of sigma 1 that is missing costs pi (its squared integral): 3 * (1 + 0.5 * pi).
     assert float(ccr_loss(target, predicted, config)) == pytest.approx(3 * (1 + 0.5 * np.pi), rel=1e-3)
+
+
+def test_ccr_without_coordinates_sees_the_maps_alone():
+    target, predicted, _ = ccr_case(error_cells=3.0)
+    config = CcrLoss(low_deg=-60, high_deg=60, bins=0.0, coordinates=0.0)
+    points = predicted["s1_mtfl5"]
+    assert float(ccr_loss(target, predicted, config)) == pytest.approx(0, abs=1e-6)
+    # No pull on the coordinates, while the maps are still held to their Gaussians.
+    predicted["s1_mtfl5_maps"] = predicted["s1_mtfl5_maps"] + np.float32(0.1)
+    assert (gradient(lambda p: ccr_loss(target, predicted | {"s1_mtfl5": p}, config), points) == 0).all()
+    assert float(ccr_loss(target, predicted, config)) == pytest.approx(0.01 * 16 * 16, rel=1e-4)
 
 
 def test_ccr_wants_no_attention_on_an_invisible_point_of_an_annotated_face():
