@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edgeface.errors import InputError
 from edgeface.files import read_json, write_text
-from results import cards, device_tables, qat_study, studies, tables
+from results import cards, device_tables, papers_tables, qat_study, studies, tables
 from results.command import run
 from results.measure import SUBJECTS
 
@@ -34,6 +34,16 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "tfmot": tables.tfmot,
         "runtimes": tables.runtimes,
         "speed": tables.speed,
+        "papers_acdc": papers_tables.acdc,
+        "papers_ccr": papers_tables.ccr,
+        "claims": papers_tables.claims,
+        "stages": papers_tables.stages,
+        "decodings": papers_tables.decodings,
+        "confidence": papers_tables.confidence,
+        "calibration": papers_tables.calibration,
+        "sources": studies.sources,
+        "sources_pose": studies.sources_pose,
+        "pareto": studies.pareto,
     },
     "docs/device.md": {"frame": device_tables.frame, "arm64": device_tables.arm64},
 }

@@ -1,131 +1,141 @@
 """Short training runs side by side: what `results.papers`, `results.sources` and `results.pareto` have in common.
 
-A trial is a training config that is trained in a folder of its own (and goes on where it was) and scored on real faces;
-its row goes into a JSON file beside this one as soon as it is there.
+A trial is a training config that is trained in a folder of its own (and goes on where it was) and scored on real
+faces, in a process of its own, whose memory ends with it. Its row goes into a JSON file beside this one as soon as it
+is there, its errors face by face into an .npz of the same name.
 """
 
 from __future__ import annotations
 
+import hashlib
+import multiprocessing
 import os
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import numpy as np
-
-from edgeface.files import read_json, write_json
+from edgeface.errors import InputError
+from results.rows import Row, keep, plain, stored
+from results.scoring import Decode, Scored, score_stage
 
 if TYPE_CHECKING:
     from edgeface.training.config import TrainConfig
 
 HERE = Path(__file__).parent
 RUNS, CONFIGS = Path("runs/trials"), HERE.parent / "configs"
-Scored = tuple[tuple[str, str, str], ...]
-"""What a network is scored on: set, split, the head that answers."""
-SPREAD_GROUPS = 5
-SHORT = {"init": "", "learning_rate": 2e-3, "ema": 0.997, "warmup": 200, "epoch_steps": 500}
-"""What a short run from nothing has in place of a long one's."""
+WARMUP, EPOCH = 200, 500
 
 
-def trial(config: TrainConfig, scored: Scored, every_stage: bool = False) -> dict[str, Any]:
-    """Trains the config in runs/trials/NAME; its facts, and the scores of its last stage (or of each)."""
-    import keras
+def trial_config(config: TrainConfig, name: str, seed: int, steps: int, **changes: Any) -> TrainConfig:
+    """A run from random weights, its folder named by arm, steps and seed; a tenth of the steps at most warm it up."""
+    slug = "_".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
+    changes |= {"warmup": min(WARMUP, steps // 10), "epoch_steps": min(EPOCH, steps)}
+    return replace(config, name=f"{slug}_{steps}_{seed}", seed=seed, steps=steps, init="", **changes)
 
+
+def trial(config: TrainConfig, scored: Scored, every_stage: bool = False, decode: Decode = "expectation") -> Row:
+    """Trains the config in runs/trials/NAME and scores its last stage (or each), in a process of its own.
+
+    The row: the run's facts, ``stages`` with the scores, and ``faces`` with the last stage's errors face by face.
+    """
+    return apart(_trial, config, scored, every_stage, decode)
+
+
+def _trial(config: TrainConfig, scored: Scored, every_stage: bool, decode: Decode) -> Row:
     from edgeface.models.deploy import stage_count
     from edgeface.models.io import load_model
-    from edgeface.models.summary import count_macs, count_parameters
-    from edgeface.training.train import train
+    from edgeface.models.presets import build
+    from edgeface.training.train import network_config_of, train
 
-    keras.backend.clear_session()
-    network, info = load_model(train(config, RUNS / config.name))
+    fresh = build(network_config_of(config))
+    start_by_name(fresh, config.seed)
+    network, info = load_model(train(config, RUNS / config.name, model=fresh))
     last = stage_count(network)
-    stages = range(1, last + 1) if every_stage else (last,)
+    stages = []
+    for stage in range(1 if every_stage else last, last + 1):
+        figures, faces = score_stage(network, scored, stage, decode, whole=stage == last)
+        stages.append(figures)
     return {
         "steps": config.steps,
         "seed": config.seed,
-        "parameters": count_parameters(network),
-        "macs": count_macs(network),
+        **size(network, scored[0][2]),
         "last_loss": info["training"]["last"]["loss"],
-        "stages": [score_stage(network, scored, stage) for stage in stages],
+        "minutes": info["training"]["seconds"] / 60,
+        "stages": plain(stages),
+        "faces": faces,
     }
 
 
-def score_stage(network, scored: Scored, stage: int) -> dict[str, Any]:
-    """{"set/split head": scores} of one stage, the arg max of its maps and what the spread tells of the errors."""
-    from edgeface.models.deploy import deploy
-    from edgeface.training.evaluate import run, score
-    from edgeface.training.networks import KerasNetwork, deployed
+def size(network, markup: str) -> dict[str, int]:
+    """Parameters and MACs of what a device would run: one head of the last stage."""
+    from edgeface.models.summary import count_macs, count_parameters
+    from edgeface.training.networks import deployed
 
-    rows = {}
-    for name, split, markup in scored:
-        faces, predicted = faces_of(network, name, split, markup)
-        answers = run(deployed(network, network.name, markup, stage), faces)
-        scores = score(answers, faces, predicted, network.name, name)
-        plain = scores.as_dict(per_face=False)
-        row = {key: plain[key] for key in ("markup", "n", "skipped", "nme", "failure_rate", "mean_of_bins")}
-        row["by_yaw"] = [{"n": b["n"], "nme": b["nme"], "pose": b["pose"]["mean"]} for b in plain["by_yaw"]]
-        row["pose"] = {key: plain["pose"][key] for key in ("n", "yaw", "pitch", "roll", "mean", "geodesic")}
-        maps = deploy(network, markup, ("landmarks",), stage, head=False)
-        peaks = run(KerasNetwork(maps, network.name, markup), faces)["maps"]
-        row["nme_of_arg_max"] = score({"landmarks": arg_max(peaks)}, faces, predicted).nme
-        row["spread"] = ranking(answers["spread"].mean(axis=1), scores.nme_per_face)
-        rows[f"{name}/{split} {markup}"] = row
-    return rows
+    graph = deployed(network, network.name, markup).model
+    return {"parameters": count_parameters(graph), "macs": count_macs(graph)}
 
 
-def faces_of(network, name: str, split: str, markup: str, kept: dict = {}):  # noqa: B006
-    """(prepared faces, the markup that answers), read once a set and input."""
-    from edgeface.datasets.load import load_set
-    from edgeface.training.evaluate import prepare, protocol_for
+def start_by_name(network, seed: int) -> None:
+    """Draws every kernel anew from a seed made of ``seed`` and its layer's name.
 
-    _, side, _, channels = network.input_shape
-    key = (name, split, markup, side, channels)
-    if key not in kept:
-        samples = load_set(name, split)
-        protocol, predicted = protocol_for(name, samples, (markup,))
-        kept[key] = prepare(samples, protocol, side, channels), predicted
-    return kept[key]
-
-
-def arg_max(maps: np.ndarray) -> np.ndarray:
-    """(N, H, W, K) -> (N, K, 2) in [0, 1]: the centre of each map's highest cell, what CCR's eq. 3 replaces."""
-    count, height, width, points = maps.shape
-    cell = maps.reshape(count, height * width, points).argmax(axis=1)
-    return np.stack([(cell % width + 0.5) / width, (cell // width + 0.5) / height], axis=-1)
-
-
-def ranking(spread: np.ndarray, nme: np.ndarray) -> dict[str, Any]:
-    """How well the spread tells the errors: rank correlation, mean NME of each fifth by spread, NME without the worst.
-
-    spread, nme: (N,), a face each. ``kept_nme``: mean NME of the 90, 80 and 50 % of faces of least spread.
+    Keras draws in the order of building, so that a layer more in one arm starts all that follow elsewhere. By name, two
+    arms of one seed start each layer that they share with the same weights, and their difference is the arm's alone.
+    Biases and batch norm start at constants, as they do in Keras.
     """
-    order = np.argsort(spread, kind="stable")
-    groups = np.array_split(order, SPREAD_GROUPS)
-    return {
-        "rank_correlation": float(np.corrcoef(_ranks(spread), _ranks(nme))[0, 1]),
-        "groups": [[float(spread[g].mean()), float(nme[g].mean()), len(g)] for g in groups],
-        "kept_nme": {str(share): float(nme[order[: round(share * len(order))]].mean()) for share in (0.9, 0.8, 0.5)},
-    }
+    import keras
+
+    for layer in network.layers:
+        for weight in layer.weights:
+            if len(weight.shape) < 2:
+                continue
+            given = getattr(layer, "depthwise_initializer", None) or getattr(layer, "kernel_initializer", None)
+            # Layers of edgeface's own with a kernel (the pose's) name none: theirs is Glorot's.
+            given = given or keras.initializers.GlorotUniform()
+            digest = hashlib.sha256(f"{seed} {layer.name} {weight.name}".encode()).digest()
+            drawn = {**given.get_config(), "seed": int.from_bytes(digest[:4], "big") % 2**31}
+            weight.assign(type(given).from_config(drawn)(weight.shape))
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Equal values share their mean rank."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return (ends - (counts - 1) / 2)[inverse]
+def apart(work: Callable[..., Any], *args: Any) -> Any:
+    """What ``work(*args)`` returns, worked out in a fresh process that ends with it. InputError where it fails."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    child = context.Process(target=_answer, args=(there, work, args))
+    child.start()
+    there.close()
+    try:
+        kind, answer = here.recv()
+    except EOFError:
+        child.join()
+        raise InputError(f"a trial must end with its scores. Received: exit code {child.exitcode}") from None
+    child.join()
+    if kind == "error":
+        raise InputError(f"a trial must end with its scores. Received:\n{answer}")
+    if kind == "refused":
+        raise InputError(answer)
+    return answer
 
 
-def keep(path: Path, row: dict[str, Any], same: tuple[str, ...], command: str) -> None:
-    """Puts a row into the file, in place of the one that agrees in ``same``."""
-    from convert.latency import machine
-    from convert.metadata import commit, versions
+def _answer(there, work: Callable[..., Any], args: tuple) -> None:
+    try:
+        there.send(("row", work(*args)))
+    except InputError as error:
+        there.send(("refused", str(error)))
+    except Exception:
+        there.send(("error", traceback.format_exc()))
 
-    rows = [r for r in stored(path) if [r[k] for k in same] != [row[k] for k in same]]
-    about = {"command": command, "commit": commit(), "machine": machine(), "versions": versions("keras", "tensorflow")}
-    write_json(path, {"rows": [*rows, row | about]})
 
+def sweep(path: Path, jobs: Sequence[Row], run_one: Callable[..., Row], command: str, again: bool = False) -> None:
+    """Runs every job that has no row yet (all of them with ``again``: finished runs are scored anew, not trained).
 
-def stored(path: Path) -> list[dict[str, Any]]:
-    return read_json(path)["rows"] if path.exists() else []
+    jobs: what tells a row from all others, steps and seed among it; the arguments of ``run_one``.
+    """
+    for i, job in enumerate(jobs, 1):
+        if again or not any(all(row.get(k) == v for k, v in job.items()) for row in stored(path)):
+            print(f"{i} of {len(jobs)}: {', '.join(f'{k} {v}' for k, v in job.items())}", flush=True)
+            keep(path, job | run_one(**job), tuple(job), command)
