@@ -31,9 +31,6 @@ TERMS = {
     "facesynthetics": "FaceSynthetics: research use",
     "synthetic": "faces rendered by this project: free",
 }
-BEFORE_LABEL_SHIFTS = ("ccr_s",)
-"""Networks whose labels were made before `LABEL_SHIFTS_CM` was there, with this zero of the head's pitch:"""
-EARLIER_ZERO_PITCH_DEG = 2.5
 NORMALISERS = {"inter_ocular": "the outer eye corners' distance", "box": "sqrt(w h) of the face's box"}
 
 
@@ -142,7 +139,7 @@ def _training(model: str, float_run: dict[str, Any], twin: dict[str, Any]) -> st
             f"{_begun(float_run)}), then {twin['steps']} steps "
             "quantisation-aware, learning from the float network alone.",
             table(["source", "faces", "share"], sources),
-            _choices(model, config),
+            _choices(config),
             "Terms of the data: " + "; ".join(terms) + ".",
         ]
     )
@@ -155,24 +152,19 @@ def _begun(run: dict[str, Any]) -> str:
     return ", from earlier weights of this network" + (f" (SHA-256 `{digest[:8]}`…)" if digest else "")
 
 
-def _choices(model: str, config: dict[str, Any]) -> str:
+def _choices(config: dict[str, Any]) -> str:
     """What the watched faces of AFLW2000-3D chose; what it says of the head is the code's as it stands."""
     text = "AFLW2000-3D's faces above were watched as the runs went, and chose between recipes"
     if any(source["turned"] or source["fit_3d"] for source in config["sources"]):
-        earlier = model in BEFORE_LABEL_SHIFTS
-        pitch = EARLIER_ZERO_PITCH_DEG if earlier else head.ZERO_PITCH_DEG
         text += (
             ". They also chose how the head that is laid over photographs differs from the rendered ones "
             f"(`edgeface/datasets/turned/model.py`): its depth (`RELIEF`, {head.RELIEF:g} times theirs), how far the "
             f"jaw's angle lies back (`JAW_BACK_CM`, {head.JAW_BACK_CM:g} cm), how far the chin's point lies under the "
-            f"chin (`CHIN_BACK_CM`, {head.CHIN_BACK_CM:g} cm) and the zero of its pitch (`ZERO_PITCH_DEG`, {pitch:g} "
-            "degrees)"
+            f"chin (`CHIN_BACK_CM`, {head.CHIN_BACK_CM:g} cm), the zero of its pitch (`ZERO_PITCH_DEG`, "
+            f"{head.ZERO_PITCH_DEG:g} degrees) and where 300W-LP's points lie on it (`LABEL_SHIFTS_CM`, "
+            f"{len(head.LABEL_SHIFTS_CM)} groups of points; `results/labels.json` tries such shifts on the half of "
+            "the faces that did not choose them)"
         )
-        if not earlier:
-            text += (
-                f"; and where 300W-LP's points lie on it (`LABEL_SHIFTS_CM`, {len(head.LABEL_SHIFTS_CM)} groups of "
-                "points; `results/labels.json` tries such shifts on the half of the faces that did not choose them)"
-            )
     return f"{text}: scores on them know that much about them. No test face of another set chose anything."
 
 
