@@ -58,7 +58,7 @@ def page(model: str, released: tuple[str, ...]) -> str:
         "## Scores",
         *[_scores(one) for one in scored],
         "## Training",
-        _training(model, training["float"], training["qat"]),
+        _training(training["float"], training["qat"]),
         "## For what, and for what not",
         _uses(training["float"]["config"]["augment"]),
         f"![The worst of {SEARCHED} rendered test faces]({model}_failures.jpg)",
@@ -126,7 +126,7 @@ def _pose(scores: dict[str, Any]) -> list[str]:
     return [_figure(value) for value in (*(pose[a] for a in ANGLES), mean, pose["geodesic"])]
 
 
-def _training(model: str, float_run: dict[str, Any], twin: dict[str, Any]) -> str:
+def _training(float_run: dict[str, Any], twin: dict[str, Any]) -> str:
     config = float_run["config"]
     shares = {s["name"]: s["weight"] for s in float_run["sources"]}
     total = sum(shares.values())
