@@ -21,6 +21,7 @@ from edgeface.geometry import square_crop
 
 FORMAT = 1
 CROP_SCALE = 1.3
+"""What the manifest's hash is over, and what presets are trained at; a network's own is on its file."""
 CHECK_SIDE = 64
 """The manifest's hash is over RGB crops of this side, whatever side a network needs."""
 EVALUATION_ONLY = ("aflw2000_3d",)
@@ -88,8 +89,13 @@ def read_manifest(path: str | Path) -> Manifest:
     return Manifest(**{**data, "ids": tuple(ids), "bins": bins, "coverage": tuple(data["coverage"])})
 
 
-def load_calibration(manifest: str | Path, side: int, channels: int, root: str | Path | None = None) -> np.ndarray:
-    """The manifest's crops (N, side, side, channels) uint8. InputError where a face is gone or no longer the same."""
+def load_calibration(
+    manifest: str | Path, side: int, channels: int, scale: float = CROP_SCALE, root: str | Path | None = None
+) -> np.ndarray:
+    """The manifest's crops (N, side, side, channels) uint8, cut by ``square_crop(box, scale)``.
+
+    InputError where a face is gone or no longer the same.
+    """
     found = read_manifest(manifest)
     by_id = {s.id: s for s in load_set(found.set, found.split, limit=found.pool, root=root)}
     missing = [i for i in found.ids if i not in by_id]
@@ -104,27 +110,27 @@ def load_calibration(manifest: str | Path, side: int, channels: int, root: str |
             f"{manifest}: the crops must have sha256 {found.sha256[:12]}…; build the manifest anew where the images "
             f"(or OpenCV's decoding of them) changed. Received: {digest[:12]}…"
         )
-    return cut(samples, side, channels)
+    return cut(samples, side, channels, scale)
 
 
-def synthetic_crops(count: int, side: int, channels: int, seed: int = 0) -> np.ndarray:
+def synthetic_crops(count: int, side: int, channels: int, scale: float = CROP_SCALE, seed: int = 0) -> np.ndarray:
     """Pose-balanced rendered faces, without a manifest."""
     samples = load_set("synthetic", "train", limit=count * POOL_PER_FACE)
-    return cut([samples[i] for i in select(samples, count, seed=seed).indices], side, channels)
+    return cut([samples[i] for i in select(samples, count, seed=seed).indices], side, channels, scale)
 
 
-def cut(samples: Sequence[FaceSample], side: int, channels: int) -> np.ndarray:
-    """(N, side, side, channels) uint8: RGB, or gray."""
+def cut(samples: Sequence[FaceSample], side: int, channels: int, scale: float = CROP_SCALE) -> np.ndarray:
+    """(N, side, side, channels) uint8: RGB, or gray. scale: of the crop, in longer sides of the box."""
     crops = []
     for sample in _tracked(samples):
         image = sample.load()
         image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if channels == 1 else image
-        crops.append(square_crop(sample.box, CROP_SCALE).extract(image, side).reshape(side, side, channels))
+        crops.append(square_crop(sample.box, scale).extract(image, side).reshape(side, side, channels))
     return np.stack(crops)
 
 
 def crops_sha256(samples: Sequence[FaceSample]) -> str:
-    return hashlib.sha256(cut(samples, CHECK_SIDE, 3).tobytes()).hexdigest()
+    return hashlib.sha256(cut(samples, CHECK_SIDE, 3, CROP_SCALE).tobytes()).hexdigest()
 
 
 def refuse_evaluation(set_name: str, split: str, root: str | Path | None = None) -> None:

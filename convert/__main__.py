@@ -7,14 +7,11 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-# Before anything imports Keras: the converter reads what the TensorFlow backend exports.
-os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 import tyro
 
 from convert.variants import VARIANTS, select
 from edgeface.errors import InputError
+from edgeface.training.backend import choose_backend
 
 Positional = tyro.conf.Positional
 
@@ -70,6 +67,8 @@ def qat_command(
     fresh: bool = False,
 ) -> int:
     """Fine-tune a trained model's quantisation-aware twin; a run that was stopped goes on where it was.
+
+    On the backend that KERAS_BACKEND names, else on TensorFlow where it is installed, else on JAX.
 
     Args:
         model: The float model, a .keras file.
@@ -246,6 +245,15 @@ def _status():
     return show()
 
 
+def _choose_backend(args: list[str]) -> None:
+    """Before anything imports Keras: the converter reads what the TensorFlow backend exports; a twin trains on any."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if args[:1] == ["qat"]:
+        choose_backend()
+    else:
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+
+
 def main(args: list[str] | None = None) -> int:
     commands = {
         "qat": qat_command,
@@ -255,6 +263,7 @@ def main(args: list[str] | None = None) -> int:
         "report": report_command,
         "list": list_command,
     }
+    _choose_backend(sys.argv[1:] if args is None else args)
     try:
         return tyro.extras.subcommand_cli_from_dict(
             commands,

@@ -80,7 +80,8 @@ def convert_all(
     _must_be_writable(job.out)
     markup = landmark_markups(trained)[0] if job.markup is None else job.markup
     stages = stage_count(trained) if job.stages is None else job.stages
-    crops = _crops(job, trained, variants, report)
+    scale = info["crop"]["scale"]
+    crops = _crops(job, trained, scale, variants, report)
     twin, how = (
         _twin(job, trained, info, crops, fine_tune, report) if any(v.needs_qat for v in variants) else (None, {})
     )
@@ -103,7 +104,7 @@ def convert_all(
             made = twin if variant.needs_qat else trained
             done.append(
                 _write(job, variant, data, deployed=deployed, trained=made, info=info, markup=markup, stages=stages,
-                       faces=_faces(variant, crops, trained), float_sha256=sha256(job.model),
+                       faces=_faces(variant, crops, trained, scale), float_sha256=sha256(job.model),
                        quantisation=quantisation)
             )  # fmt: skip
     return done
@@ -197,8 +198,8 @@ def _twin(job: Job, trained, info, crops, fine_tune, report) -> tuple[keras.Mode
     return twin, how
 
 
-def _crops(job: Job, trained, variants: list[Variant], report) -> np.ndarray | None:
-    """Representative crops (N, S, S, C) uint8, where a variant needs them."""
+def _crops(job: Job, trained, scale: float, variants: list[Variant], report) -> np.ndarray | None:
+    """Representative crops (N, S, S, C) uint8, cut as the model was trained, where a variant needs them."""
     needed = any(v.needs_calibration for v in variants) or (job.qat is None and any(v.needs_qat for v in variants))
     if not needed:
         return None
@@ -207,12 +208,12 @@ def _crops(job: Job, trained, variants: list[Variant], report) -> np.ndarray | N
     side, channels = trained.input_shape[1], trained.input_shape[3]
     if job.calibration == "synthetic":
         report(f"rendering {SYNTHETIC_CROPS} faces to calibrate on")
-        return synthetic_crops(SYNTHETIC_CROPS, side, channels)
+        return synthetic_crops(SYNTHETIC_CROPS, side, channels, scale)
     report("reading the calibration set")
-    return load_calibration(job.calibration, side, channels)
+    return load_calibration(job.calibration, side, channels, scale)
 
 
-def _faces(variant: Variant, crops: np.ndarray | None, trained) -> np.ndarray | None:
+def _faces(variant: Variant, crops: np.ndarray | None, trained, scale: float) -> np.ndarray | None:
     """Crops on which a float16 file's activations must fit float16; None for every other file."""
     if variant.weights != "float16":
         return None
@@ -221,7 +222,8 @@ def _faces(variant: Variant, crops: np.ndarray | None, trained) -> np.ndarray | 
     from calibration.crops import cut
     from edgeface.datasets.load import load_set
 
-    return cut(load_set("synthetic", "train", OVERFLOW_CROPS), trained.input_shape[1], trained.input_shape[3])
+    side, channels = trained.input_shape[1], trained.input_shape[3]
+    return cut(load_set("synthetic", "train", OVERFLOW_CROPS), side, channels, scale)
 
 
 def _calibration_name(job: Job) -> str:

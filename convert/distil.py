@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from edgeface.models.deploy import landmark_markups, stage_count
@@ -35,6 +36,9 @@ class DistillingTrainer(AlignmentTrainer):
     def __init__(self, network: keras.Model, loss_config: Loss, teacher: keras.Model, share: float):
         super().__init__(network, loss_config)
         teacher.trainable = False
+        for variable in teacher.variables:
+            # JAX: a twin begins with its teacher's very arrays, and a training step donates each array once.
+            variable.assign(np.array(ops.convert_to_numpy(variable)))
         self.teacher = teacher
         self.share = share
         names = [key[:-5] for key in network.output if key.endswith("_maps")]

@@ -21,9 +21,11 @@ from edgeface.models.deploy import landmark_markups
 from edgeface.models.io import config_of, load_model, model_info, save_model
 from edgeface.training.augment import AugmentConfig
 from edgeface.training.config import TrainConfig, from_dict
+from edgeface.training.folder import CHECKPOINT, CONFIG, forget, held
 from edgeface.training.pipeline import batches
 from edgeface.training.sources import load_sources
-from edgeface.training.train import CHECKPOINT, already_trained, fit_network, say_plainly
+from edgeface.training.train import already_trained, fit_network, say_plainly
+from edgeface.training.trainer import AlignmentTrainer
 
 MODEL, SOURCE = "qat.keras", "source.json"
 
@@ -76,7 +78,8 @@ def fine_tune(
     """Trains the twin of a float `.keras` file into ``out``/qat.keras and returns that path.
 
     A run that was killed goes on where it was. config: the data to tune on; None: the float run's own, from the model's
-    file. InputError: a model without a training record and no config, a quantised model, a folder with another run.
+    file. InputError: a model without a training record and no config, a quantised model, a folder with another run or
+    another process, the float model's own folder.
     """
     options = FineTune() if options is None else options
     out = Path(out)
@@ -85,23 +88,35 @@ def fine_tune(
         raise InputError(f"{model} must be a float model. Received: a {info.get('kind')!r} one")
     run = tuning_config(info, options, config, str(model))
     facts = {"float_sha256": sha256(model), "options": asdict(options)}
-    _check_source(out / SOURCE, facts, resume)
-    if resume and already_trained(run, out, MODEL):
-        say(f"{out / MODEL}: tuned already")
-        return out / MODEL
-    write_json(out / SOURCE, facts)
+    _check_not_a_float_run(out, Path(model))
+    with held(out):
+        _check_source(out / SOURCE, facts, resume)
+        if resume and already_trained(run, out, MODEL):
+            say(f"{out / MODEL}: tuned already")
+            return out / MODEL
+        if not resume:
+            # Before the new source: a kill from here on must leave nothing that could pass for this run's.
+            forget(out, MODEL)
+        write_json(out / SOURCE, facts)
+        twin, record = _tuned(network, run, options, out, resume, say)
+        record |= facts
+        save_model(twin, out / MODEL, model_info(config_of(info), "qat") | {"crop": info["crop"], "training": record})
+    say(f"{out / MODEL}: {record['steps']} steps in {record['seconds'] / 60:.1f} min")
+    return out / MODEL
+
+
+def _tuned(
+    network: keras.Model, run: TrainConfig, options: FineTune, out: Path, resume: bool, say: Callable[[str], None]
+) -> tuple[keras.Model, dict[str, Any]]:
+    """The trained twin and the record of its run."""
     twin = twin_of(network, options)
     if not (resume and (out / CHECKPOINT).exists()):  # a checkpoint brings its ranges with it
         prepare_twin(twin, options, calibration_batches(network, run, options, out.parent / "cache", say))
+    student, trainer_type = twin, AlignmentTrainer
     if options.distil:
+        student = with_maps(twin)
         trainer_type = partial(DistillingTrainer, teacher=with_maps(network), share=options.distil)
-        record = fit_network(with_maps(twin), run, out, resume, say, trainer_type)
-    else:
-        record = fit_network(twin, run, out, resume, say)
-    record |= facts
-    save_model(twin, out / MODEL, model_info(config_of(info), "qat") | {"crop": info["crop"], "training": record})
-    say(f"{out / MODEL}: {record['steps']} steps in {record['seconds'] / 60:.1f} min")
-    return out / MODEL
+    return twin, fit_network(student, run, out, resume, say, trainer_type, MODEL)
 
 
 def twin_of(network: keras.Model, options: FineTune) -> keras.Model:
@@ -119,6 +134,14 @@ def prepare_twin(twin: keras.Model, options: FineTune, images: list[np.ndarray])
         qat.correct_bias(twin, images[:8])
 
 
+def _check_not_a_float_run(out: Path, model: Path) -> None:
+    """InputError where the folder is the float model's own or another training's: their files have the same names."""
+    if out.resolve() == model.resolve().parent:
+        raise InputError(f"out must be another folder than the float model's own. Received: {out}")
+    if (out / CONFIG).exists() and not (out / SOURCE).exists():
+        raise InputError(f"{out} must be a new folder or this twin's. Received: another training's")
+
+
 def _check_source(path: Path, facts: dict[str, Any], resume: bool) -> None:
     """InputError where the folder holds the twin of another float model, or one tuned in another way."""
     if not (resume and path.exists()):
@@ -130,7 +153,7 @@ def _check_source(path: Path, facts: dict[str, Any], resume: bool) -> None:
 
 
 def tuning_config(info: dict[str, Any], options: FineTune, config: TrainConfig | None, where: str) -> TrainConfig:
-    """The float run's config with this one's steps and rate."""
+    """The float run's config, or the given one, with this one's steps and rate and the float model's crops."""
     if config is None:
         recorded = info.get("training", {}).get("config")
         if recorded is None:
@@ -138,6 +161,8 @@ def tuning_config(info: dict[str, Any], options: FineTune, config: TrainConfig |
         config = from_dict(TrainConfig, recorded, where)
     return replace(
         config,
+        # The twin's crops are the float model's, whatever the config's own were.
+        augment=replace(config.augment, crop_scale=info["crop"]["scale"]),
         steps=options.steps,
         learning_rate=options.learning_rate,
         schedule="cosine",

@@ -23,7 +23,7 @@ from convert.opversions import too_new
 from convert.overflow import FLOAT16_MAX, activation_overflow
 from convert.quantisation import wrong_parameters
 from convert.variants import Variant, variant
-from edgeface.card import read_card
+from edgeface.card import read_card, split_card
 from edgeface.errors import InputError
 
 INPUT_NAME = "image"
@@ -128,17 +128,20 @@ def gate(
     graph = read_graph(path)
     report = check(graph, expected, name or Path(path).name)
     if expected.weights == "float16" and report.passed and faces is not None:
-        crops = _rendered(faces, graph) if isinstance(faces, int) else faces
+        crops = _rendered(faces, graph, path) if isinstance(faces, int) else faces
         report = replace(report, failures=activation_overflow(path, crops))
     return _with_gpu(report, path) if gpu else report
 
 
-def _rendered(count: int, graph: Graph) -> np.ndarray:
-    from calibration.crops import cut
+def _rendered(count: int, graph: Graph, path: str | Path) -> np.ndarray:
+    """Crops as the file's card has them cut; as presets have them where it carries none."""
+    from calibration.crops import CROP_SCALE, cut
     from edgeface.datasets.load import load_set
 
     _, side, _, channels = graph.tensors[graph.input_names[INPUT_NAME]].shape
-    return cut(load_set("synthetic", "test", count), side, channels)
+    carded = split_card(Path(path).read_bytes(), path)[1] is not None
+    scale = read_card(path).crop.scale if carded else CROP_SCALE
+    return cut(load_set("synthetic", "test", count), side, channels, scale)
 
 
 def _with_gpu(report: GateReport, path: str | Path) -> GateReport:

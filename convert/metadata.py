@@ -98,8 +98,9 @@ def _decode(graph: Graph, trained: keras.Model, markup: str, stages: int) -> Dec
     """From the head layers that the file was cut off before."""
     from edgeface.models.deploy import host_pose_layer
 
-    _, height, width, _ = graph.tensors[graph.output_names["maps"]].shape
-    sharpness = float(trained.get_layer(f"s{stages}_{markup}").sharpness)
+    landmarks = trained.get_layer(f"s{stages}_{markup}")
+    # Of the network: a file of the pose alone has no maps.
+    (height, width), sharpness = landmarks.input.shape[1:3], float(landmarks.sharpness)
     if "pose_logits" in graph.output_names:
         bins = graph.tensors[graph.output_names["pose_logits"]].shape[-1]
         angles = trained.get_layer(f"s{stages}_pose")

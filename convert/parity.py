@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from convert.bounds import BOUNDS, BinDelta, Check, checks, failures, mistaken_angles
+from convert.metadata import sha256
 from convert.overflow import activation_overflow
 from convert.worst import save_worst
 from edgeface import metrics
@@ -132,7 +133,8 @@ class Contest:
 
 
 def contest(model: str | Path, files: Sequence[str | Path]) -> Contest:
-    """InputError: no file, files that differ in markup or stages, or that do not take and give what the model does."""
+    """InputError: no file, files that differ in markup or stages, that do not take and give what the model does, or
+    that were converted from another one."""
     if not files:
         raise InputError("at least one .tflite must be given. Received: none")
     cards = [read_card(file) for file in files]
@@ -143,7 +145,7 @@ def contest(model: str | Path, files: Sequence[str | Path]) -> Contest:
     for file, card in zip(files, cards, strict=True):
         if not {"landmarks", "maps"} & set(card.outputs):
             raise InputError(f"{file} must give landmarks to be scored. Received: {', '.join(card.outputs)}")
-    reference = load_network(model, markups.pop(), stages.pop())
+    reference, digest = load_network(model, markups.pop(), stages.pop()), sha256(model)
     loaded = []
     for file, card in zip(files, cards, strict=True):
         network = load_network(file)
@@ -151,6 +153,10 @@ def contest(model: str | Path, files: Sequence[str | Path]) -> Contest:
         expected = (reference.side, reference.channels, reference.crop_scale, reference.markup)
         if same != expected:
             raise InputError(f"{file} must take and give what {model} does, {expected}. Received: {same}")
+        if card.float_sha256 not in (None, digest):
+            raise InputError(
+                f"{file} must be converted from {model}. Received: one of a model {card.float_sha256[:12]}…"
+            )
         loaded.append((Path(file), card, network))
     return Contest(Path(model), reference, tuple(loaded))
 

@@ -76,13 +76,14 @@ def to_int8(twin: keras.Model, inputs: str = "uint8", outputs: str = "float32") 
 
     Input and output tensors are named as the twin's inputs and its outputs' keys (or the layers that make them).
     inputs: "uint8" (scale 1 for a twin of raw 0..255 images), "int8" or "float32". outputs: "float32" or "int8".
-    InputError: a range that is not set, a shape that is not fixed, bits other than 8 (the converter takes 16 for an
-    activation without a word, and writes what the interpreter refuses or computes wrongly), or a twin whose `coverage`
-    is empty and whose file has a float operator all the same.
+    InputError: a range that is not set, a shape that is not fixed, two outputs of one name, an input or output that is
+    float whatever was asked, bits other than 8 (the converter takes 16 for an activation without a word, and writes
+    what the interpreter refuses or computes wrongly), or a file that is not what the twin's `coverage` says.
     """
     import tensorflow as tf
 
-    from convert.qat import coverage, uncalibrated
+    from convert.announced import check
+    from convert.qat import uncalibrated
     from convert.qat.graph import layers_by_name
 
     _must_run_on_tensorflow()
@@ -100,15 +101,19 @@ def to_int8(twin: keras.Model, inputs: str = "uint8", outputs: str = "float32") 
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.inference_input_type = getattr(tf, inputs)
         converter.inference_output_type = getattr(tf, outputs)
-        data = _renamed(converter.convert())
+        try:
+            data = _renamed(converter.convert())
+        except Exception as error:  # the converter raises what it likes; its log is on stderr
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise InputError(f"twin must be one that TFLite can convert. Received: {reason.strip()[:300]}") from error
     graph = read_graph(data)
-    found = [
-        f"{op.type} ({graph.name(op)})"
-        for op in graph.ops
-        if op.type != "DEQUANTIZE" and any(graph.tensors[i].dtype == "float32" for i in op.outputs)
-    ]
-    if found and not coverage(twin):
-        raise InputError(f"every operator must be int8. Received: a file with float {', '.join(found)}")
+    check(graph, twin, _output_layers(twin))
+    for side, wanted, indices, where in (
+        ("inputs", inputs, graph.inputs, "first"),
+        ("outputs", outputs, graph.outputs, "last"),
+    ):
+        if any(graph.tensors[i].dtype != wanted for i in indices):
+            raise InputError(f"{side} must be float32 for a twin whose {where} layer is float. Received: {wanted!r}")
     return data
 
 
@@ -182,17 +187,31 @@ def _export(model: keras.Model, folder: str) -> None:
     module.run = tf.function(
         lambda *tensors: dict(zip(names, frozen(*tensors), strict=True)), input_signature=specs, autograph=False
     )
-    tf.saved_model.save(module, folder, signatures={SIGNATURE: module.run})
+    # Activations such as SiLU bring a gradient of their own, which a frozen function cannot be saved with.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(module, folder, signatures={SIGNATURE: module.run}, options=options)
 
 
 def _named_outputs(model: keras.Model, outputs) -> dict:
-    """A dict of outputs as it is; others by the names of the layers that make them."""
+    """A dict of outputs as it is; others by the names of the layers that make them. InputError: one name for two."""
     if isinstance(outputs, dict):
         return outputs
     import keras
 
     names = [t._keras_history.operation.name for t in keras.tree.flatten(model.output)]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(
+            "outputs must have distinct names: make the model's outputs a dict. "
+            f"Received: several of layer {', '.join(twice)}"
+        )
     return dict(zip(names, keras.tree.flatten(outputs), strict=True))
+
+
+def _output_layers(model: keras.Model) -> dict[str, str]:
+    """Output name -> the layer that makes it."""
+    import keras
+
+    return keras.tree.map_structure(lambda t: t._keras_history.operation.name, _named_outputs(model, model.output))
 
 
 def _converter(folder: str):
@@ -228,8 +247,9 @@ def _is_of(tensor_name: str, operator: str, layers: set[str]) -> bool:
 def _renamed(data: bytes) -> bytes:
     """Gives input and output tensors their signature's names (``image``, ``landmarks``, …) without moving a byte.
 
-    The converter's names (``serving_default_image:0``) are longer, so the new ones fit where the old ones are; the
-    weights keep the alignment that the converter gave them, which writing the flatbuffer anew would not promise.
+    The converter's names (``serving_default_image:0``) are mostly longer, so the new ones fit where the old ones are;
+    one that does not goes to the file's end. The weights keep the alignment that the converter gave them, which writing
+    the flatbuffer anew would not promise.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -239,13 +259,14 @@ def _renamed(data: bytes) -> bytes:
     sides = ((signature.InputsLength(), signature.Inputs), (signature.OutputsLength(), signature.Outputs))
     for entry in (get(i) for length, get in sides for i in range(length)):
         tensor, new = main.Tensors(entry.TensorIndex()), entry.Name()
-        if len(new) > len(tensor.Name()):
-            continue
-        # A flatbuffer string: its length as 32 bits, its bytes, a zero. A tensor's name is its field 3: slot 4 + 2 * 3.
+        # A flatbuffer string: its length as 32 bits, its bytes, a zero. A tensor's name is its field 3: slot 4 + 2 * 3;
+        # it holds how far behind it the string starts.
         field = tensor._tab.Offset(10) + tensor._tab.Pos
-        start = field + int.from_bytes(data[field : field + 4], "little")
-        patched[start : start + 4] = len(new).to_bytes(4, "little")
-        patched[start + 4 : start + 5 + len(tensor.Name())] = new.ljust(len(tensor.Name()) + 1, b"\0")
+        start, room = field + int.from_bytes(data[field : field + 4], "little"), len(tensor.Name())
+        if len(new) > room:
+            start, room = len(patched), len(new) + -(len(new) + 1) % 4  # what follows starts at a multiple of 4
+            patched[field : field + 4] = (start - field).to_bytes(4, "little")
+        patched[start : start + 5 + room] = len(new).to_bytes(4, "little") + new.ljust(room + 1, b"\0")
     return bytes(patched)
 
 

@@ -86,12 +86,19 @@ def reason_against(layer) -> str | None:
             return "its depth_multiplier is not 1"
         if getattr(layer, "output_padding", None) is not None:
             return "its output_padding is set"
+        if kind is layers.Conv2DTranspose and tuple(layer.dilation_rate) != (1, 1):
+            return "its dilation_rate is not 1"
         return None
     if kind is layers.Rescaling:
         return None if _is_zero(layer.offset) else "its offset is not 0"
     if kind is layers.Activation and activation_of(layer) in FIXED_RANGES:
         return None
-    if inherits(layer) or declared_range(layer) or relu_of(layer):
+    if kind is layers.UpSampling2D and layer.interpolation not in ("nearest", "bilinear"):
+        return f"its interpolation {layer.interpolation} has no int8 form here"
+    if inherits(layer) or declared_range(layer):
+        # Its own rounding is not the twin's to know, and the converter would round them without a word.
+        return "it has weights, which only Keras' own layers may have in int8" if layer.weights else None
+    if relu_of(layer):
         return None
     if kind in JOINING or kind in RANGED or kind is layers.BatchNormalization:
         return None

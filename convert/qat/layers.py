@@ -17,6 +17,7 @@ _SMALLEST_WIDTH = 1e-4  # of an activation range: a tensor that was all zero sti
 LEARNING_GAIN = 100.0
 """How much faster than a weight a learned range moves: a step of Adam at rate r changes the range by a factor of up to
 exp(100 r). (TQT, the same parametrisation, trains thresholds at 1e-2 beside weights at 1e-6.)"""
+_LEAST = -3e38  # all but the least float32
 _ACTIVATIONS = {None: lambda x: x, "relu": ops.relu, "relu6": ops.relu6}
 
 
@@ -170,16 +171,24 @@ class FloatGate(keras.layers.Layer):
     Without it the converter pulls the float layer's first operators into int8, with ranges of its own making (a mean
     after a fake-quant keeps the input's scale; a matmul between two fake-quants has its weights rounded). A factor of 1
     would be optimised away.
+
+    firm: a maximum with less than any value behind it. The converter folds the factor alone into a kernel or a ReLU
+        that reads it, and takes that layer into int8; past a maximum it does not.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, firm: bool = False, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
+        self.firm = firm
 
     def call(self, inputs):
-        return inputs * (1.0 + 2.0**-20)
+        x = inputs * (1.0 + 2.0**-20)
+        return ops.maximum(x, _LEAST) if self.firm else x
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+    def get_config(self):
+        return super().get_config() | {"firm": self.firm}
 
 
 @keras.saving.register_keras_serializable("edgeface")

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from rich.progress import track
 
-from convert.qat.graph import inputs_of, layers_by_name
+from convert.qat.graph import inputs_of, layers_by_name, read_graph
 from convert.qat.layers import FakeQuant
 from edgeface.errors import InputError
 
@@ -17,8 +17,8 @@ METHODS = ("minmax", "percentile", "mse", "ema")
 _SAMPLE = 1_000_000  # values a tensor of which a percentile is taken
 _BINS = 2048  # of a tensor's histogram: an eighth of an int8 step
 _SHRINKS = 0.981 ** np.arange(92)
-"""Of a range's ends, tried for the least squared error: steps of 2 % by ratio. Two tensors of the same extremes often get
-different ones; were their scales in a ratio such as 9 to 8, integers would fall on ties when one is turned into the
+"""Of a range's ends, tried for the least squared error: steps of 2 % by ratio. Two tensors of the same extremes often
+get different ones; were their scales in a ratio such as 9 to 8, integers would fall on ties when one is turned into the
 other, and x86 breaks ties to even, arm64 upward: an int8 file would answer differently on the two.
 """
 
@@ -42,7 +42,8 @@ def calibrate(
             (as in Nagel et al., "A White Paper on Neural Network Quantization", 2021, section 3.1.2): ends shrunk from
             the extremes in steps of 2 % (by ratio), together, then each alone.
         "ema": a moving average of the batches' extremes.
-    InputError: an unknown method, a percentile outside (50, 100], no batch, or a value that is not finite.
+    InputError: an unknown method, a percentile outside (50, 100], no batch, a value that is not finite, or images that
+    lie outside `Recipe.input_range` (by more than a step) or fill less than a twentieth of it.
     """
     if method not in METHODS:
         raise InputError(f"method must be one of {', '.join(METHODS)}. Received: {method!r}")
@@ -50,7 +51,9 @@ def calibrate(
         raise InputError(f"percentile must be in (50, 100]. Received: {percentile}")
     observed: dict[str, list[tuple[float, float]]] = {}
     histograms: dict[str, list[np.ndarray]] = {}
-    quants = [q for q in _fake_quants(twin) if q.fixed_range is None]
+    everything, of_images = _fake_quants(twin), _input_ranges(twin)
+    images = {quant.name: (np.inf, -np.inf) for quant in of_images}
+    quants = [q for q in everything if q.fixed_range is None]
 
     def observer(name: str):
         def observe(tensor) -> None:
@@ -58,6 +61,10 @@ def calibrate(
             ends = float(values.min()), float(values.max())
             if not np.isfinite(ends).all():
                 raise InputError(f"activations must be finite. Received: {ends[0]} to {ends[1]} at layer {name}")
+            if name in images:
+                lowest, highest = images[name]
+                images[name] = min(lowest, ends[0]), max(highest, ends[1])
+                return
             if method == "percentile":
                 flat = values.ravel()[:: max(1, values.size // _SAMPLE)]
                 ends = tuple(np.percentile(flat, [100 - percentile, percentile]))
@@ -69,10 +76,10 @@ def calibrate(
         return observe
 
     count = 0
-    everything = _fake_quants(twin)
     try:
         for quant in everything:
-            quant.observer = observer(quant.name) if quant.fixed_range is None else _ignore
+            seen = quant.fixed_range is None or quant.name in images
+            quant.observer = observer(quant.name) if seen else _ignore
         for batch in track(batches, "calibrating", disable=not progress, transient=True):
             twin(inputs_of(twin, batch), training=False)
             count += 1
@@ -81,6 +88,8 @@ def calibrate(
             quant.observer = None
     if not count:
         raise InputError("batches must hold at least one batch. Received: none")
+    for quant in of_images:
+        _must_fit(quant, *images[quant.name])
     for quant in quants:
         ends = _merged(np.array(observed[quant.name]), method, ema_decay)
         if method == "mse":
@@ -116,6 +125,25 @@ def uncalibrated(twin: keras.Model) -> list[str]:
 
 def _fake_quants(twin: keras.Model) -> list[FakeQuant]:
     return [layer for layer in layers_by_name(twin).values() if isinstance(layer, FakeQuant)]
+
+
+def _input_ranges(twin: keras.Model) -> list[FakeQuant]:
+    """The fixed ranges that network inputs are read with."""
+    graph = read_graph(twin)
+    inputs = set(keras.tree.flatten(graph.inputs))
+    found = [c.layer for c in graph.calls if isinstance(c.layer, FakeQuant) and set(c.inputs) <= inputs]
+    return [layer for layer in found if layer.fixed_range is not None]
+
+
+def _must_fit(quant: FakeQuant, lowest: float, highest: float) -> None:
+    """InputError unless images from `lowest` to `highest` suit the range that they are rounded to."""
+    low, high = quant.fixed_range
+    step = (high - low) / (2**quant.bits - 1)
+    if lowest < low - step or highest > high + step or highest - lowest < 0.05 * (high - low):
+        raise InputError(
+            f"images must lie in Recipe.input_range ({low:g}, {high:g}) and fill it. "
+            f"Received: {lowest:g} to {highest:g} at {quant.name}"
+        )
 
 
 def _ignore(tensor) -> None:

@@ -40,7 +40,7 @@ def quantize_aware(model: keras.Model, recipe: Recipe | None = None) -> keras.Mo
       round in int8, by a second call of the FakeQuant that made it.
     - Layers with `float_island = True` stay float: they read the trunk through a FloatGate (unless they say
       `float_entry = True`: their first operator is one that the converter leaves float, or is exact in int8), and
-      what re-enters the trunk gets a FakeQuant.
+      what re-enters the trunk gets a FakeQuant. So do layers that the recipe keeps float.
     - Shared layers stay shared: one set of weights, but one range (one FakeQuant) for each call.
 
     The fused group's **last layer names its FakeQuant**: `twin.get_layer("stem_relu").output` and
@@ -48,17 +48,19 @@ def quantize_aware(model: keras.Model, recipe: Recipe | None = None) -> keras.Mo
 
     The ranges are unset: `calibrate` them, or train (the first batch sets them, unless
     `Recipe.ranges` is "frozen"). Layers compute in float32.
-    InputError: a layer without an int8 form (unless recipe.allow_float), a model that is not functional, a name in
-    recipe.keep_float that is not there, or a name that two layers share.
+    InputError: a layer without an int8 form (unless recipe.allow_float), a model that is not functional, an input that
+    is not float32, a name in recipe.keep_float or recipe.wide that is not there, or a name that two layers share.
     """
     recipe = recipe or Recipe()
     graph = read_graph(model)
     missing = sorted(set(recipe.keep_float) - set(layers_by_name(model)))
     if missing:
         raise InputError(f"keep_float must name layers of the model. Received: {', '.join(missing)}")
-    builder = _Builder(graph, recipe)
-    twin = builder.build(model.name)
-    unknown = sorted(set(recipe.wide) - builder.taken)
+    if odd := [f"{t.name} {t.dtype}" for t in graph.input_tensors if t.dtype != "float32"]:
+        raise InputError(f"inputs must be float32 (to_int8 makes them uint8). Received: {', '.join(odd)}")
+    twin = _Builder(graph, recipe).build(model.name)
+    ranges = {name for name, layer in layers_by_name(twin).items() if isinstance(layer, FakeQuant)}
+    unknown = sorted(set(recipe.wide) - ranges)
     if unknown:
         raise InputError(f"wide must name activation ranges of the twin. Received: {', '.join(unknown)}")
     return twin
@@ -108,7 +110,7 @@ class _Builder:
         self.recipe = recipe
         self.values: dict[Slot, _Value] = {}
         self.on_grid: dict[Slot, _Value] = {}  # float tensors that quantised layers read
-        self.gated: dict[Slot, Any] = {}  # quantised tensors that float layers read
+        self.gated: dict[tuple[Slot, bool], Any] = {}  # quantised tensors that float layers read; a firm gate's
         self.layers: dict[int, Any] = {}  # id(float layer) -> its layer in the twin
         self.reserved = {layer.name for layer in self._float_layers()}
         self.taken = {tensor.name for tensor in graph.input_tensors}
@@ -134,7 +136,7 @@ class _Builder:
         layer, kind = call.layer, type(call.layer)
         if is_island(layer) or layer.name in self.recipe.keep_float:
             return self._keep(call)
-        reason = reason_against(layer) or self._reason_against_norm(call)
+        reason = reason_against(layer) or self._reason_against_call(call)
         if reason:
             if self.recipe.allow_float:
                 return self._keep(call)
@@ -167,12 +169,16 @@ class _Builder:
 
     def _keep(self, call: Call) -> None:
         """The layer stays as it is."""
-        leave = not getattr(call.layer, "float_entry", False)
-        tensors = {slot: self._float(slot) if leave else self.values[slot].tensor for slot in call.inputs}
-        clone = self._clone(call.layer)
+        layer, weighted = call.layer, bool(getattr(call.layer, "weights", None))
+        leave = not getattr(layer, "float_entry", False)
+        # A gate need not be firm where nothing can take it in: an island without weights, or one that starts with a
+        # mean. All others are layers of any kind.
+        firm = not is_island(layer) or (weighted and not getattr(layer, "mean_dense", False))
+        tensors = {slot: self._float(slot, firm) if leave else self.values[slot].tensor for slot in call.inputs}
+        clone = self._clone(layer)
         results = call.run(clone, tensors)
-        if getattr(call.layer, "weights", None):
-            clone.set_weights(call.layer.get_weights())
+        if weighted:
+            clone.set_weights(layer.get_weights())
         for slot, tensor in zip(call.outputs, results, strict=True):
             self.values[slot] = _Value(tensor, False, call.layer.name)
 
@@ -182,10 +188,10 @@ class _Builder:
         if type(call.layer) in MOVING and inside and not any(v.quantised for v in sources):
             return self._keep(call)
         source = self._quantised(call.inputs[0])
-        tensor = self._run(call, suffix="")
-        if type(call.layer) in ROUNDING:
-            tensor = source.grid(tensor, observe=False)
-        self._set(call, replace(source, tensor=tensor, origin=call.layer.name))
+        for slot, tensor in zip(call.outputs, self._results(call, suffix=""), strict=True):
+            if type(call.layer) in ROUNDING:
+                tensor = source.grid(tensor, observe=False)
+            self.values[slot] = replace(source, tensor=tensor, origin=call.layer.name)
 
     def _join(self, call: Call) -> None:
         """Add, Multiply, Subtract; three or more inputs in steps, each with a range."""
@@ -271,8 +277,15 @@ class _Builder:
         self.done.add(reader)
         return relu_of(reader.layer), reader
 
-    def _reason_against_norm(self, call: Call) -> str | None:
-        if type(call.layer) is not layers.BatchNormalization:
+    def _reason_against_call(self, call: Call) -> str | None:
+        """Why a layer has no int8 form at this place."""
+        kind = type(call.layer)
+        given = tree.flatten((call.args, call.kwargs))
+        if (kind in JOINING or kind is layers.Concatenate) and not all(isinstance(v, Slot) for v in given):
+            return "one of its inputs is a constant, not a layer's output"
+        if len(call.outputs) != 1 and not inherits(call.layer):
+            return f"it has {len(call.outputs)} outputs, each of which would need a range"
+        if kind is not layers.BatchNormalization:
             return None
         if len(self.values[call.inputs[0]].tensor.shape) != 4 or not _normalises_channels(call.layer):
             return "a batch norm that folds into no layer must normalise the channels of a 4-D tensor"
@@ -290,14 +303,15 @@ class _Builder:
             self.on_grid[slot] = self._fake_quant(value.tensor, name, value.fixed_range)
         return self.on_grid[slot]
 
-    def _float(self, slot: Slot):
+    def _float(self, slot: Slot, firm: bool):
         """The tensor behind `slot` for a float layer: through a gate where it is on a grid."""
         value = self.values[slot]
         if not value.quantised:
             return value.tensor
-        if slot not in self.gated:
-            self.gated[slot] = FloatGate(name=self._unique(f"{value.origin}_float"))(value.tensor)
-        return self.gated[slot]
+        if (slot, firm) not in self.gated:
+            gate = FloatGate(firm, name=self._unique(f"{value.origin}_float"))
+            self.gated[slot, firm] = gate(value.tensor)
+        return self.gated[slot, firm]
 
     def _fake_quant(self, tensor, name: str, fixed_range=None, activation: str | None = None) -> _Value:
         recipe = self.recipe
@@ -313,11 +327,15 @@ class _Builder:
         )
         return _Value(layer(tensor), True, name, fixed_range, layer)
 
-    def _run(self, call: Call, suffix: str = "_raw"):
+    def _run(self, call: Call):
         """The layer's one output on quantised inputs."""
-        tensors = {slot: self._quantised(slot).tensor for slot in call.inputs}
-        (result,) = call.run(self._clone(call.layer, suffix), tensors)
+        (result,) = self._results(call, "_raw")
         return result
+
+    def _results(self, call: Call, suffix: str) -> list:
+        """The layer's outputs on quantised inputs."""
+        tensors = {slot: self._quantised(slot).tensor for slot in call.inputs}
+        return call.run(self._clone(call.layer, suffix), tensors)
 
     def _set(self, call: Call, value: _Value) -> None:
         self.values[call.outputs[0]] = value

@@ -211,9 +211,9 @@ def _layer_errors(entries: Sequence[Entry], bases: dict[tuple, int], crops: int)
             continue
         if variant.head_on_host and (_model(entry), "int8_qat") in headed:
             continue
-        side, channels = entry.card.input.side, entry.card.input.channels
+        shape = (entry.card.input.side, entry.card.input.channels, entry.card.crop.scale)
         try:
-            errors = layer_errors(entry.path, entries[base].path, synthetic_crops(crops, side, channels))
+            errors = layer_errors(entry.path, entries[base].path, synthetic_crops(crops, *shape))
         except InputError as error:
             failed.append(str(error))
             continue

@@ -15,6 +15,7 @@ from keras import layers
 
 from edgeface.markup import markup
 from edgeface.models.blocks import conv_bn, separable_bn, stem, upsample
+from edgeface.models.checks import check_choices, check_counts, check_markups, check_side
 from edgeface.models.layers import (
     AttentionMask,
     BelowPeak,
@@ -68,16 +69,17 @@ class AcdcConfig:
         object.__setattr__(self, "markups_3d", tuple(self.markups_3d))
         if self.stream_slices is not None:
             object.__setattr__(self, "stream_slices", tuple(tuple(s) for s in self.stream_slices))
+        check_choices(self)
+        check_markups(self.markups)
+        check_counts(self, "stages", "stem", "widths")
         sizes = [markup(m).size for m in self.markups_2d]
-        shrink = self.side // self.map_side * 2 ** len(self.widths)
         if not sizes or sizes != sorted(sizes, reverse=True):
             raise ValueError(f"markups_2d must run from finest to coarsest. Received: {self.markups_2d}")
-        if self.patch and not self.stem:
-            raise ValueError("patch must have a stem. Received: stem = ()")
-        if self.stages < 1:
-            raise ValueError(f"stages must be at least 1. Received: {self.stages}")
-        if self.side % shrink:
-            raise ValueError(f"side must be a multiple of {shrink}. Received: {self.side}")
+        if not self.widths:
+            raise ValueError("widths must hold at least one. Received: ()")
+        check_side(self, self.stem_stride, len(self.widths))
+        if self.stream_slices is not None:
+            _check_slices(self.stream_slices, self.widths[0])
         if self.pose_from == "landmarks_3d" and not self.markups_3d:
             raise ValueError("pose_from 'landmarks_3d' must have a 3D markup. Received: markups_3d = ()")
         if self.excitation and self.pose_from == "none":
@@ -92,8 +94,16 @@ class AcdcConfig:
         return self.markups_2d + self.markups_3d
 
     @property
-    def map_side(self) -> int:
-        return self.side // (2 ** len(self.stem) * (2 if self.patch else 1))
+    def stem_stride(self) -> int:
+        """Pixels a cell of the maps."""
+        return 2 ** len(self.stem) * (2 if self.patch else 1)
+
+
+def _check_slices(slices: tuple[tuple[int, ...], ...], width: int) -> None:
+    fit = len(slices) == 2 and all(len(s) == 2 and 0 <= s[0] < s[1] <= width for s in slices)
+    if not fit:
+        rule = f"two (start, stop) with 0 <= start < stop <= widths[0] = {width}"
+        raise ValueError(f"stream_slices must be {rule}. Received: {slices}")
 
 
 def build_acdc(config: AcdcConfig) -> keras.Model:

@@ -15,6 +15,7 @@ from keras import layers
 
 from edgeface.markup import markup
 from edgeface.models.blocks import bottleneck, conv_bn, residual, stem, upsample
+from edgeface.models.checks import check_choices, check_counts, check_markups, check_side
 from edgeface.models.layers import BinExpectation, SpatialExpectation
 
 
@@ -59,24 +60,32 @@ class CcrConfig:
             object.__setattr__(self, field, tuple(getattr(self, field)))
         if not self.markups:
             raise ValueError("markups must name at least one. Received: ()")
-        for name in self.markups:
-            markup(name)
-        if self.stages < 1:
-            raise ValueError(f"stages must be at least 1. Received: {self.stages}")
+        check_choices(self)
+        check_markups(self.markups)
+        check_counts(self, "stages", "stem", "width", "hourglass_depth", "pose_widths", "pose_units")
         if len(self.pose_widths) != len(self.pose_units) or len(self.pose_widths) < 3:
             got = f"{self.pose_widths}, {self.pose_units}"
             raise ValueError(f"pose_widths and pose_units must have one length, at least 3. Received: {got}")
-        shrink = self.side // self.map_side * 2**self.hourglass_depth
-        if self.side % shrink:
-            raise ValueError(f"side must be a multiple of {shrink}. Received: {self.side}")
+        if self.unit == "bottleneck" and min(self.width, *self.pose_widths) < 4:
+            got = f"{self.width}, {self.pose_widths}"
+            raise ValueError(f"width and pose_widths must be at least 4 for bottlenecks. Received: {got}")
+        if self.bins < 2 or self.low_deg >= self.high_deg:
+            got = f"{self.bins} from {self.low_deg} to {self.high_deg}"
+            raise ValueError(f"bins must be at least 2 between low_deg and a higher high_deg. Received: {got}")
+        if self.sharpness <= 0:
+            raise ValueError(f"sharpness must be > 0. Received: {self.sharpness}")
+        # Pose features that go to the next block come back from a quarter of the maps' side.
+        returning = self.cross and self.stages > 1
+        check_side(self, self.stem_stride, max(self.hourglass_depth, 2 if returning else 0))
 
     @property
     def network(self) -> str:
         return "ccr"
 
     @property
-    def map_side(self) -> int:
-        return self.side // (2 ** len(self.stem) * (2 if self.patch else 1))
+    def stem_stride(self) -> int:
+        """Pixels a cell of the maps."""
+        return 2 ** len(self.stem) * (2 if self.patch else 1)
 
 
 def build_ccr(config: CcrConfig) -> keras.Model:

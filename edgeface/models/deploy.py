@@ -29,9 +29,10 @@ def deploy(
     """A functional model that shares ``model``'s layers and stops after the first ``stages`` stages.
 
     Outputs (a dict): ``landmarks`` (B, K, 2) in [0, 1] of ``markup`` (default: the first), ``pose`` (B, 3) degrees,
-    ``spread`` (B, K). With ``head=False`` the decoding stays on the host: ``maps`` (B, H, W, K), and ``pose_logits``
-    (B, 3, N) where the pose is binned, ``pose_features`` (B, h, w, C) where it is one dense layer on their mean, else
-    ``pose`` (from 3D landmarks, whose maps are not kept). ValueError: unknown markup, output or stage.
+    ``spread`` (B, K). With ``head=False`` the decoding stays on the host: ``maps`` (B, H, W, K) where landmarks or
+    spread are wanted; for the pose ``pose_logits`` (B, 3, N) where it is binned, ``pose_features`` (B, h, w, C) where
+    it is one dense layer on their mean, else ``pose`` (from 3D landmarks, whose maps are not kept). ValueError: unknown
+    markup, output or stage.
     """
     known = landmark_markups(model)
     markup = known[0] if markup is None else markup
@@ -52,7 +53,8 @@ def deploy(
         keys = {"landmarks": f"{prefix}_{markup}", "pose": f"{prefix}_pose", "spread": f"{prefix}_{markup}_spread"}
         kept = {name: trained[keys[name]] for name in outputs}
     else:
-        kept["maps"] = model.get_layer(f"{prefix}_{markup}").input
+        if {"landmarks", "spread"} & set(outputs):
+            kept["maps"] = model.get_layer(f"{prefix}_{markup}").input
         if "pose" in outputs:
             kept |= _host_pose(trained, prefix)
     return keras.Model(model.input, kept, name=model.name)

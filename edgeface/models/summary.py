@@ -55,7 +55,8 @@ def _macs(layer, node) -> int:
     shape = tuple(kernel.shape)
     if len(shape) == 2:
         return math.prod(shape)
-    transposed = "Transpose" in type(layer).__name__
+    # A fake-quantised layer says what it stands for in `op`.
+    transposed = "Transpose" in type(layer).__name__ or getattr(layer, "op", None) == "transpose"
     tensor = node.input_tensors[0] if transposed else node.outputs[0]
     return math.prod(tensor.shape[1:3]) * math.prod(shape)
 

@@ -51,6 +51,12 @@ def remove_leavings(folder: Path, older_than_s: float = 0.0) -> None:
                 path.unlink()
 
 
+def forget(out: Path, model: str) -> None:
+    """Removes a run's own files, its finished model of that name first; whatever else lies there stays."""
+    for name in (model, CHECKPOINT, METRICS, CONFIG):
+        (out / name).unlink(missing_ok=True)
+
+
 def _lock(handle: int, out: Path) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

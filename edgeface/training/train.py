@@ -34,7 +34,7 @@ from edgeface.training.checkpoint import checkpoint_step, load_checkpoint, read_
 from edgeface.training.config import TrainConfig, as_dict, from_dict
 from edgeface.training.distribution import Team, check_agreement, distributed, team, undistributed
 from edgeface.training.evaluate import prepare, protocol_for
-from edgeface.training.folder import CHECKPOINT, CONFIG, DAY_S, METRICS, MODEL, held, remove_leavings
+from edgeface.training.folder import CHECKPOINT, CONFIG, DAY_S, METRICS, MODEL, forget, held, remove_leavings
 from edgeface.training.losses import loss_for
 from edgeface.training.monitor import Monitor, Validation
 from edgeface.training.networks import deployed
@@ -100,9 +100,10 @@ def fit_network(
     resume: bool = True,
     say: Callable[[str], None] = say_plainly,
     trainer_type: Callable[..., AlignmentTrainer] = AlignmentTrainer,
+    model_name: str = MODEL,
 ) -> dict[str, Any]:
     """Trains any network with the outputs of `edgeface.models` (a quantised twin too) in place; writes the run's files
-    but not the model. Returns the record that goes into the model's file."""
+    but not the model, which the caller saves as ``model_name``. Returns the record that goes into the model's file."""
     out, members = Path(out), team()
     rows = members.rows(config.batch_size)
     say = members.speaker(say)
@@ -113,8 +114,8 @@ def fit_network(
     side, _, channels = network.input_shape[1:]
     markups = landmark_markups(network)
     if not resume:
-        for name in (MODEL, CHECKPOINT, METRICS, CONFIG) if members.first else ():
-            (out / name).unlink(missing_ok=True)
+        if members.first:
+            forget(out, model_name)
     elif (out / CONFIG).exists():
         _check_same(config, out)
     sources = load_sources(config, markups, out.parent / "cache", say)

@@ -13,6 +13,7 @@ from calibration.__main__ import main
 from calibration.crops import build, load_calibration, read_manifest, synthetic_crops
 from edgeface.errors import InputError
 from edgeface.files import write_json
+from edgeface.geometry import square_crop
 from tests.calibration.test_select import face
 
 
@@ -106,6 +107,19 @@ def test_command(some_faces, tmp_path, capsys):
     assert capsys.readouterr().err.startswith("error: a calibration set must come from a training split")
     assert not (tmp_path / "no.json").exists()
     assert main(["build", "--set", "300w", "--count", "41", "--out", str(tmp_path / "no.json")]) == 2
+
+
+def test_crops_are_cut_as_a_network_wants_them(some_faces, tmp_path):
+    """At any scale; the manifest's hash is over one, so that it serves them all."""
+    ramp = np.tile(np.arange(40, dtype=np.uint8)[:, None, None], (1, 40, 3))
+    some_faces[:] = [replace(f, load=lambda: ramp) for f in some_faces]
+    write_json(tmp_path / "m.json", build("300w", 12)[0].to_dict())
+    usual, wide = (square_crop(some_faces[0].box, scale).extract(ramp, 24) for scale in (1.3, 2.0))
+    assert (usual != wide).any()
+    for found in (load_calibration(tmp_path / "m.json", 24, 3, 2.0), synthetic_crops(1, 24, 3, 2.0)):
+        np.testing.assert_array_equal(found[0], wide)
+    for found in (load_calibration(tmp_path / "m.json", 24, 3), synthetic_crops(1, 24, 3)):
+        np.testing.assert_array_equal(found[0], usual)
 
 
 def test_rendered_faces_need_no_files():

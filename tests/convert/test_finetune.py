@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,10 +18,14 @@ from convert.distil import DistillingTrainer, with_maps
 from convert.finetune import FineTune, fine_tune, tuning_config
 from convert.qat import FakeQuant, uncalibrated
 from edgeface.errors import InputError
-from edgeface.models.io import load_model, model_info, save_model
-from edgeface.models.presets import config_from_dict
+from edgeface.files import read_json
+from edgeface.models.io import load_model, model_info, read_info, save_model
+from edgeface.models.presets import build, config_from_dict
+from edgeface.training.config import as_dict
+from edgeface.training.folder import held
 from edgeface.training.losses import loss_for
-from edgeface.training.train import train
+from edgeface.training.monitor import Monitor
+from edgeface.training.train import network_config_of, train
 from tests.training import tiny
 
 OPTIONS = FineTune(steps=6, epoch_steps=3, calibration_batches=2)
@@ -130,6 +139,84 @@ def test_a_pupil_of_random_labels_follows_them_and_a_pupil_of_its_teacher_does_n
     assert moved[1.0] < 0.3 * moved[0.0], moved
 
 
+@pytest.fixture(scope="module")
+def tuned(trained, tmp_path_factory):
+    return fine_tune(trained, tmp_path_factory.mktemp("tuned") / "twin", OPTIONS).parent
+
+
+def test_a_fresh_start_that_is_killed_goes_on_to_its_own_twin(trained, tuned, tmp_path, monkeypatch):
+    """With nothing of the old one: neither its model nor a checkpoint from which it could go on unseen."""
+    out = Path(shutil.copytree(tuned, tmp_path / "runs" / "twin"))
+    (out / "model.keras").write_bytes(b"mine")
+    other = replace(OPTIONS, calibration="minmax")  # not in the training config, which is all a checkpoint knows
+
+    class Killed(Exception):
+        pass
+
+    def killed(*_):
+        raise Killed
+
+    for place in ((convert.finetune, "prepare_twin"), (Monitor, "on_epoch_end")):
+        shutil.copy(tuned / "qat.keras", out)
+        shutil.copy(tuned / "checkpoint.npz", out)
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(*place, killed)
+            fine_tune(trained, out, other, resume=False)
+        assert not (out / "qat.keras").exists() and not (out / "checkpoint.npz").exists()
+    said = []
+    info = read_info(fine_tune(trained, out, other, say=said.append))
+    source = read_json(out / "source.json")
+    assert info["training"]["options"] == source["options"] and source["options"]["calibration"] == "minmax"
+    assert not [line for line in said if "already" in line or "going on" in line]
+    assert (out / "model.keras").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_the_folder_of_a_float_run_is_refused(trained, tmp_path, resume):
+    own, another = (Path(shutil.copytree(trained.parent, tmp_path / name)) for name in ("own", "another"))
+    before = {p.name: p.read_bytes() for p in own.iterdir()}
+    with pytest.raises(InputError, match="out must be another folder than the float model's own. Received: .*own"):
+        fine_tune(own / "model.keras", own, OPTIONS, resume=resume)
+    with pytest.raises(InputError, match="another must be a new folder or this twin's. Received: another training's"):
+        fine_tune(own / "model.keras", another, OPTIONS, resume=resume)
+    for folder in (own, another):
+        assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+
+def test_a_folder_takes_one_tuning_at_a_time(trained, tuned):
+    with (
+        held(tuned),
+        pytest.raises(InputError, match="must not be in use. Received: a folder that another process trains in"),
+    ):
+        fine_tune(trained, tuned, replace(OPTIONS, calibration="minmax"), resume=False)
+    assert (tuned / "qat.keras").exists()
+
+
+_WITHOUT_TENSORFLOW = """
+import runpy, sys
+sys.modules["tensorflow"] = None  # as on a machine with JAX alone
+runpy.run_module("convert", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_the_command_runs_on_jax_alone(tmp_path):
+    run = tiny.config(sources=[{"set": "synthetic", "limit": 8}], validation=None)
+    config = network_config_of(run)
+    save_model(build(config), tmp_path / "m.keras", model_info(config, training={"config": as_dict(run)}))
+    command = ["qat", str(tmp_path / "m.keras"), "--out", str(tmp_path / "runs" / "twin"), "--steps", "2"]
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_TENSORFLOW, *command],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    twin, info = load_model(tmp_path / "runs" / "twin" / "qat.keras")
+    assert info["training"]["versions"]["backend"] == "jax" and not uncalibrated(twin)
+
+
 @pytest.mark.parametrize(("field", "value"), [("distil", 1.5), ("calibration", "magic"), ("ranges", "fixed")])
 def test_options_say_what_they_take(field, value):
     with pytest.raises(InputError, match=f"{field} must be .* Received: {value!r}"):
@@ -153,3 +240,11 @@ def test_the_float_runs_config_is_kept_but_for_what_tuning_changes(trained):
     run = tuning_config(info, OPTIONS, None, "here")
     assert run.sources == tiny.config().sources and run.augment == tiny.config().augment
     assert (run.steps, run.learning_rate, run.schedule, run.precision) == (6, 5e-5, "cosine", "float32")
+
+
+def test_another_config_gives_its_faces_but_not_its_crops(trained):
+    """The twin is saved with the float model's crop, so that is what it must be tuned on."""
+    info = load_model(trained)[1] | {"crop": {"rule": "square", "scale": 1.5}}
+    other = tiny.config(augment={"crop_scale": 1.1, "mirror": 0.25}, batch_size=2)
+    run = tuning_config(info, OPTIONS, other, "here")
+    assert run.augment == replace(other.augment, crop_scale=1.5) and run.batch_size == 2

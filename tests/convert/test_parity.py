@@ -21,7 +21,8 @@ from convert.bounds import (
     mistaken_angles,
 )
 from convert.convert_all import Job, convert_all
-from convert.parity import parity, shake, table
+from convert.metadata import sha256
+from convert.parity import contest, parity, shake, table
 from convert.parity_file import SetRows, load_parity, save_parity
 from convert.parity_sets import chosen_sets
 from convert.variants import VARIANTS
@@ -180,6 +181,8 @@ def test_swapped_yaw_and_pitch_fail_by_name(tiny_files, tmp_path, labelled):
     save_model(trained, tmp_path / "swapped.keras", model_info(tiny.ACDC))
     job = Job(tmp_path / "swapped.keras", tmp_path, name="swapped")
     (swapped,) = convert_all(job, [VARIANTS["float16"]])
+    # As where the mistake is the converter's: the file says that it is the model's own.
+    attach_card(swapped.path, replace(swapped.card, float_sha256=sha256(tmp_path / "model.keras")))
     samples = faces()
     if not labelled:
         samples = [replace(s, pose_deg=np.full(3, np.nan, np.float32)) for s in samples]
@@ -288,6 +291,21 @@ def test_bad_input(tiny_files, tmp_path, capsys, args, message):
     names = {"model": tiny_files.model, "folder": tiny_files.folder, "empty": tmp_path}
     assert main(["parity", *[a.format(**names) for a in args]]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_files_of_another_float_model_are_refused(tiny_files, tmp_path):
+    """Even one of the same network, whose files take and give the same."""
+    other = tmp_path / "other.keras"
+    model, info = load_model(tiny_files.model)
+    model.set_weights([w + 0.01 for w in model.get_weights()])
+    save_model(model, other, info)
+    file = shutil.copy(tiny_files.files["float32"].path, tmp_path)
+    began = sha256(tiny_files.model)[:12]
+    with pytest.raises(InputError, match=f"float32.tflite must be converted from .*other.keras. Received: .* {began}…"):
+        contest(other, [file])
+    assert contest(tiny_files.model, [file]).markup == "ibug68"
+    attach_card(file, replace(read_card(file), float_sha256=None))
+    assert contest(other, [file]).markup == "ibug68", "a card without the hash cannot be held against it"
 
 
 def test_nothing_to_compare(tiny_files):

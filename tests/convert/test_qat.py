@@ -290,21 +290,21 @@ def test_calibration_errors():
 @pytest.mark.parametrize(
     ("recipe", "expected"),
     [
-        ({"ema_decay": 0.5}, [2.0, 3.0, 3.5]),
-        ({"ema_decay": 0.5, "freeze_ranges_after_steps": 1}, [2.0, 3.0, 3.0]),
-        ({"ranges": "frozen"}, [2.0, 2.0, 2.0]),
+        ({"ema_decay": 0.5}, [20.0, 30.0, 35.0]),
+        ({"ema_decay": 0.5, "freeze_ranges_after_steps": 1}, [20.0, 30.0, 30.0]),
+        ({"ranges": "frozen"}, [20.0, 20.0, 20.0]),
     ],
 )
 def test_ranges_follow_training_as_the_recipe_says(recipe, expected):
     twin = quantize_aware(_line(), Recipe(**recipe))
-    calibrate(twin, [_batch(0, 2)], progress=False)
+    calibrate(twin, [_batch(0, 20)], progress=False)
     layer = twin.get_layer("same")
     seen = [float(layer.high)]
     for _ in range(2):
-        twin(_batch(0, 4), training=True)
+        twin(_batch(0, 40), training=True)
         seen.append(float(layer.high))
     np.testing.assert_allclose(seen, expected, atol=1e-4)
-    twin(_batch(0, 9), training=False)
+    twin(_batch(0, 90), training=False)
     assert float(layer.high) == seen[-1]
 
 

@@ -258,8 +258,9 @@ def test_sensitivity_names_the_tensor_whose_range_is_spoilt_and_sixteen_bits_men
     assert {s.name for s in found["8"] if s.kind == "kernel"} == {"a", "b", "c_raw", "d", "e_raw", "f_raw"}
     costs = [next(s.cost for s in rows if s.name == "b_relu") for rows in found.values()]
     assert costs[1] < 0.01 * costs[0]
-    with pytest.raises(InputError, match="wide must name activation ranges of the twin. Received: nowhere"):
-        quantize_aware(chain, Recipe(wide=("nowhere",)))
+    for name in ("nowhere", "image", "c_raw"):  # an input and a kernel are none
+        with pytest.raises(InputError, match=f"wide must name activation ranges of the twin. Received: {name}"):
+            quantize_aware(chain, Recipe(wide=(name,)))
     with pytest.raises(InputError, match="twin must be calibrated. Received: one without a range for a_relu, b_relu"):
         sensitivity(quantize_aware(chain), [_images()], cost, progress=False)
 

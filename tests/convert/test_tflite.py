@@ -9,7 +9,7 @@ import pytest
 from convert.__main__ import main
 from convert.convert_all import Job, convert_all
 from convert.graph import read_graph
-from convert.tflite import _is_of, _renamed, to_tflite
+from convert.tflite import _converter, _is_of, _renamed, exported, to_tflite
 from convert.variants import VARIANTS
 from edgeface.card import read_card, split_card
 from edgeface.errors import InputError
@@ -59,11 +59,21 @@ def test_interpreters_ignore_the_card_inside(tiny_files):
         np.testing.assert_array_equal(answers[0][role], answers[1][role])
 
 
-def test_renaming_moves_no_byte(tiny_files):
-    data = split_card(tiny_files.files["float32"].path.read_bytes())[0]
+def test_renaming_moves_no_byte():
+    with exported(deploy(tiny.trained_like(tiny.ACDC))) as saved:
+        raw = _converter(saved.folder).convert()
+    data = _renamed(raw)
+    before, after = read_graph(raw), read_graph(data)
+    ends = (*before.inputs, *before.outputs)
+    assert {before.tensors[i].name for i in ends}.isdisjoint({"image", *before.output_names})
+    assert [after.tensors[i].name for i in after.inputs] == ["image"]
+    assert {name: after.tensors[i].name for name, i in after.output_names.items()} == {n: n for n in after.output_names}
+    names = [before.tensors[i].name.encode() for i in ends]
+    assert all(raw.count(name + b"\0") == 1 for name in names)
+    strings = {i for name in names for i in range(raw.index(name + b"\0") - 4, raw.index(name + b"\0") + len(name))}
+    assert len(data) == len(raw)
+    assert {i for i, (a, b) in enumerate(zip(raw, data, strict=True)) if a != b} <= strings
     assert _renamed(data) == data
-    graph = read_graph(data)
-    assert {graph.tensors[i].name for i in graph.outputs} == set(graph.output_names)
 
 
 def test_sizes_fall_as_promised(tiny_files):

@@ -46,7 +46,7 @@ def first_stage(tiny_files, tmp_path_factory):
     out = tmp_path_factory.mktemp("first")
     job = Job(tiny_files.model, out, outputs=("spread", "landmarks"), stages=1, name="first")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("calibration.crops.synthetic_crops", lambda count, side, channels: tiny.crops(tiny.ACDC, 16))
+        patch.setattr("calibration.crops.synthetic_crops", lambda *_: tiny.crops(tiny.ACDC, 16))
         return {c.card.variant: c for c in convert_all(job)}
 
 

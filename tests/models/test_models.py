@@ -107,6 +107,15 @@ def test_macs_by_hand():
     assert by_name["s1_dense"] == 128 * 3
 
 
+@pytest.mark.parametrize("upsample", ["deconv", "bilinear"])
+def test_a_twin_costs_what_its_float_model_costs(upsample):
+    """Its convolutions are layers of another class: what they are must be known all the same."""
+    from convert.qat import quantize_aware
+
+    model = build(replace(TINY_CCR, upsample=upsample))
+    assert count_macs(quantize_aware(model)) == count_macs(model)
+
+
 @pytest.mark.parametrize("ablation", sorted(ABLATIONS))
 def test_ablations_are_configs(ablation):
     model = build(replace(TINY_ACDC, **ABLATIONS[ablation]))
@@ -205,7 +214,10 @@ def test_deploy_cuts_the_cascade(config):
         np.testing.assert_allclose(got["spread"], full[f"s{stage}_ibug68_spread"], atol=1e-6)
     assert count_macs(deploy(model, stages=1)) < 0.7 * count_macs(deploy(model))
     assert set(deploy(model, outputs=("pose",)).output) == {"pose"}
-    host = _outputs(deploy(model, head=False))
+    whole = deploy(model, head=False)
+    kept = {o: set(deploy(model, outputs=o, head=False).output) for o in (("pose",), ("landmarks",), ("spread",))}
+    assert list(kept.values()) == [set(whole.output) - {"maps"}, {"maps"}, {"maps"}]
+    host = _outputs(whole)
     maps = host["maps"]
     if "pose_features" in host:
         layer = host_pose_layer(model, 2)

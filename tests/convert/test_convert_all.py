@@ -1,0 +1,91 @@
+"""What conversion takes from the model besides its weights: how faces are cut out, and which outputs are wanted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+
+import calibration.crops
+from convert.convert_all import Job, convert_all
+from convert.gate import gate
+from convert.report import build as report
+from convert.variants import VARIANTS
+from edgeface.card import CropRule, split_card
+from edgeface.errors import InputError
+from edgeface.models.deploy import deploy
+from edgeface.models.io import load_model, model_info, save_model
+from edgeface.runtime.interpreter import TFLiteModel
+from tests.convert import tiny
+
+
+@pytest.fixture
+def scales(monkeypatch) -> list[float]:
+    """The scales at which faces were cut out to be run through a model."""
+    found = []
+
+    def cut(samples, side, channels, scale=None):
+        found.append(scale)
+        return tiny.crops(replace(tiny.ACDC, side=side, channels=channels), len(samples))
+
+    monkeypatch.setattr(calibration.crops, "cut", cut)
+    monkeypatch.setattr("convert.convert_all.SYNTHETIC_CROPS", 4)
+    return found
+
+
+def test_a_model_s_own_crop_is_what_it_is_calibrated_and_checked_on(tiny_files, tmp_path, scales):
+    model, _ = load_model(tiny_files.model)
+    save_model(model, tmp_path / "wide.keras", model_info(tiny.ACDC) | {"crop": {"rule": "square", "scale": 1.7}})
+    (half,) = convert_all(Job(tmp_path / "wide.keras", tmp_path), [VARIANTS["float16"]])
+    assert half.card.crop.scale == 1.7 and scales == [1.7], "the float16 overflow check"
+    (poses,) = convert_all(Job(tmp_path / "wide.keras", tmp_path, outputs=("pose",)), [VARIANTS["int8_logits"]])
+    assert scales[1:] == [1.7], "the calibrated twin"
+    check_the_pose_alone(poses, model)
+    gate(half.path, faces=2)
+    assert scales[2:] == [1.7], "the gate, from the file's card"
+    gate(_without_card(half.path, tmp_path / "bare.tflite"), VARIANTS["float16"], faces=2)
+    assert scales[3:] == [1.3]
+
+
+def check_the_pose_alone(converted, model: keras.Model) -> None:
+    """What nobody reads is not in the file: no maps, and what the card says of their decoding holds all the same."""
+    assert list(converted.card.outputs) == ["pose_features"] and converted.gate.float_operators == 0
+    assert (converted.card.decode.map_height, converted.card.decode.pose) == (16, "features")
+    crops = tiny.crops(tiny.ACDC, 4)
+    expected = np.asarray(deploy(model).predict_on_batch(crops.astype(np.float32))["pose"])
+    answers = [TFLiteModel(converted.path).infer(crop) for crop in crops]
+    assert [list(a) for a in answers] == [["pose"]] * 4
+    assert np.abs(np.stack([a["pose"] for a in answers]) - expected).mean() < 0.3
+
+
+def _without_card(path, to):
+    to.write_bytes(split_card(path.read_bytes())[0])
+    return to
+
+
+def test_a_manifest_s_faces_are_cut_as_the_model_was_trained(tiny_files, tmp_path, monkeypatch):
+    asked = []
+
+    def load_calibration(manifest, side, channels, scale):
+        asked.append(scale)
+        raise InputError("enough")
+
+    monkeypatch.setattr(calibration.crops, "load_calibration", load_calibration)
+    model, _ = load_model(tiny_files.model)
+    save_model(model, tmp_path / "wide.keras", model_info(tiny.ACDC) | {"crop": {"rule": "square", "scale": 1.7}})
+    with pytest.raises(InputError, match="enough"):
+        convert_all(Job(tmp_path / "wide.keras", tmp_path, calibration="m.json"), [VARIANTS["int8_ptq"]])
+    assert asked == [1.7]
+
+
+def test_the_report_compares_tensors_on_the_crops_of_the_card(tiny_files, scales, monkeypatch):
+    monkeypatch.setattr(report, "layer_errors", lambda *_: (_ for _ in ()).throw(InputError("enough")))
+    entries = [
+        SimpleNamespace(path=f.path, card=replace(f.card, crop=CropRule(scale=1.7)))
+        for f in (tiny_files.files[name] for name in ("float32", "int8_qat"))
+    ]
+    assert report._layer_errors(entries, {report._model(entries[0]): 0}, 2) == ([], ["enough"])
+    assert scales == [1.7]
