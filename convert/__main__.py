@@ -33,7 +33,7 @@ def all_command(
         model: The float model, a .keras file.
         out: The folder for the .tflite and .json files.
         qat: Its fine-tuned quantisation-aware twin; without one, a twin is calibrated and not fine-tuned.
-        calibration: A manifest of `python -m calibration build`, or synthetic.
+        calibration: A manifest of `python -m calibration build`, synthetic (rendered faces), or several with commas.
         variants: Comma-separated: float32, float16, dynamic, int8_ptq, int8_qat, int8_logits. All by default.
         markup: The landmarks to keep, such as ibug68; the model's first by default.
         outputs: Comma-separated, of landmarks, pose, spread: what nobody reads is not in the file.

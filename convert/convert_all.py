@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import keras
 
 SYNTHETIC_CROPS = 128
-"""Rendered faces that stand in where no calibration manifest is given."""
+"""Rendered faces, of every pose, for ``synthetic`` among the calibration sets."""
 OVERFLOW_CROPS = 4
 """Faces that a float16 file is run on, every tensor kept, to see whether what it computes fits float16."""
 
@@ -39,7 +39,8 @@ class Job:
     qat: Path | None = None
     """Its fine-tuned quantisation-aware twin; without one the twin is calibrated and not fine-tuned."""
     calibration: str = "synthetic"
-    """A manifest of `python -m calibration build`, or "synthetic" for rendered faces."""
+    """A manifest of `python -m calibration build`, "synthetic" for rendered faces, or several with commas: a set
+    without profiles leaves ranges too narrow for one."""
     markup: str | None = None
     """The landmarks to keep; None: the model's first."""
     outputs: tuple[str, ...] = ("landmarks", "pose", "spread")
@@ -206,11 +207,15 @@ def _crops(job: Job, trained, scale: float, variants: list[Variant], report) -> 
     from calibration.crops import load_calibration, synthetic_crops
 
     side, channels = trained.input_shape[1], trained.input_shape[3]
-    if job.calibration == "synthetic":
-        report(f"rendering {SYNTHETIC_CROPS} faces to calibrate on")
-        return synthetic_crops(SYNTHETIC_CROPS, side, channels, scale)
-    report("reading the calibration set")
-    return load_calibration(job.calibration, side, channels, scale)
+    parts = []
+    for one in job.calibration.split(","):
+        if one == "synthetic":
+            report(f"rendering {SYNTHETIC_CROPS} faces to calibrate on")
+            parts.append(synthetic_crops(SYNTHETIC_CROPS, side, channels, scale))
+        else:
+            report(f"reading the calibration set {Path(one).name}")
+            parts.append(load_calibration(one, side, channels, scale))
+    return np.concatenate(parts)
 
 
 def _faces(variant: Variant, crops: np.ndarray | None, trained, scale: float) -> np.ndarray | None:
@@ -227,7 +232,7 @@ def _faces(variant: Variant, crops: np.ndarray | None, trained, scale: float) ->
 
 
 def _calibration_name(job: Job) -> str:
-    return job.calibration if job.calibration == "synthetic" else Path(job.calibration).name
+    return ", ".join(Path(one).name for one in job.calibration.split(","))
 
 
 def _must_be_a_network(model: keras.Model, path: Path) -> None:

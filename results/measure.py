@@ -40,7 +40,7 @@ class Subject:
     """A trained model."""
 
     calibration: str
-    """The set whose training split `int8_ptq` is calibrated on."""
+    """The set whose training split `int8_ptq` is calibrated on, beside rendered faces: it has few profiles."""
     files: tuple[Files, ...]
     """The first ones are timed."""
 
@@ -104,7 +104,7 @@ def _convert(model: Path, twin: Path, out: Path, calibration: str, files: Files)
     manifest = out / "calibration.json"
     write_json(manifest, build(calibration, CALIBRATION_FACES, "train", 0)[0].to_dict())
     start = time.perf_counter()
-    convert_all(Job(model, out, twin, str(manifest), files.markup, name=files.name), report=_say)
+    convert_all(Job(model, out, twin, f"{manifest},synthetic", files.markup, name=files.name), report=_say)
     return round(time.perf_counter() - start, 1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import calibration.crops
+from convert import convert_all as conversion
 from convert.convert_all import Job, convert_all
 from convert.gate import gate
 from convert.report import build as report
@@ -79,6 +81,19 @@ def test_a_manifest_s_faces_are_cut_as_the_model_was_trained(tiny_files, tmp_pat
     with pytest.raises(InputError, match="enough"):
         convert_all(Job(tmp_path / "wide.keras", tmp_path, calibration="m.json"), [VARIANTS["int8_ptq"]])
     assert asked == [1.7]
+
+
+def test_several_calibration_sets_follow_one_another(tiny_files, tmp_path, monkeypatch):
+    def load_calibration(manifest, side, channels, scale):
+        return np.full((2, side, side, channels), int(Path(manifest).stem), np.uint8)
+
+    monkeypatch.setattr(calibration.crops, "load_calibration", load_calibration)
+    monkeypatch.setattr(calibration.crops, "synthetic_crops", lambda n, side, c, scale: np.full((1, side, side, c), 7, np.uint8))
+    trained, _ = load_model(tiny_files.model)
+    job = Job(tiny_files.model, tmp_path, calibration="some/3.json,synthetic,4.json")
+    crops = conversion._crops(job, trained, 1.3, [VARIANTS["int8_ptq"]], lambda text: None)
+    assert crops[:, 0, 0, 0].tolist() == [3, 3, 7, 4, 4]
+    assert conversion._calibration_name(job) == "3.json, synthetic, 4.json"
 
 
 def test_the_report_compares_tensors_on_the_crops_of_the_card(tiny_files, scales, monkeypatch):

@@ -36,7 +36,8 @@ class Suite:
 
 
 def run(name: str, markup: str, calibration: str, out: Path) -> Suite:
-    """Converts into ``out`` and scores. calibration: the set whose training split `int8_ptq` sees, if it is on disk."""
+    """Converts into ``out`` and scores. calibration: the set whose training split `int8_ptq` sees beside
+    rendered faces, if it is on disk."""
     if keras.backend.backend() != "tensorflow":
         pytest.skip("the converter reads what Keras's TensorFlow backend exports")
     model, twin = WEIGHTS / f"{name}.keras", WEIGHTS / f"{name}_qat.keras"
@@ -63,7 +64,7 @@ def _calibration(name: str, out: Path) -> str:
         return "synthetic"
     manifest = out / "calibration.json"
     write_json(manifest, build(name, 100)[0].to_dict())
-    return str(manifest)
+    return f"{manifest},synthetic"
 
 
 def out_of_bounds(suite: Suite) -> list[str]:
