@@ -88,7 +88,8 @@ def test_several_calibration_sets_follow_one_another(tiny_files, tmp_path, monke
         return np.full((2, side, side, channels), int(Path(manifest).stem), np.uint8)
 
     monkeypatch.setattr(calibration.crops, "load_calibration", load_calibration)
-    monkeypatch.setattr(calibration.crops, "synthetic_crops", lambda n, side, c, scale: np.full((1, side, side, c), 7, np.uint8))
+    rendered = np.full((1, 32, 32, 1), 7, np.uint8)
+    monkeypatch.setattr(calibration.crops, "synthetic_crops", lambda *_: rendered)
     trained, _ = load_model(tiny_files.model)
     job = Job(tiny_files.model, tmp_path, calibration="some/3.json,synthetic,4.json")
     crops = conversion._crops(job, trained, 1.3, [VARIANTS["int8_ptq"]], lambda text: None)
