@@ -49,6 +49,10 @@ class Job:
     name: str | None = None
     """Files are called NAME_VARIANT.tflite; None: the preset's name."""
 
+    @property
+    def calibrations(self) -> tuple[str, ...]:
+        return tuple(one.strip() for one in self.calibration.split(","))
+
 
 @dataclass(frozen=True)
 class Converted:
@@ -208,7 +212,7 @@ def _crops(job: Job, trained, scale: float, variants: list[Variant], report) -> 
 
     side, channels = trained.input_shape[1], trained.input_shape[3]
     parts = []
-    for one in job.calibration.split(","):
+    for one in job.calibrations:
         if one == "synthetic":
             report(f"rendering {SYNTHETIC_CROPS} faces to calibrate on")
             parts.append(synthetic_crops(SYNTHETIC_CROPS, side, channels, scale))
@@ -232,7 +236,7 @@ def _faces(variant: Variant, crops: np.ndarray | None, trained, scale: float) ->
 
 
 def _calibration_name(job: Job) -> str:
-    return ", ".join(Path(one).name for one in job.calibration.split(","))
+    return ", ".join(Path(one).name for one in job.calibrations)
 
 
 def _must_be_a_network(model: keras.Model, path: Path) -> None:

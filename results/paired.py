@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from scipy.stats import t as student
 
 from edgeface.errors import InputError
 
 RESAMPLES = 4000
-STUDENT = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776}
-"""Student's t of 95 %, two sides, by number of seeds; that of five for more."""
 What = Literal["nme", "nme of bins", "pose", "yaw"]
 
 
@@ -50,7 +49,7 @@ class Difference:
         seeds = len(self.by_seed)
         if seeds < 2 or self.low <= 0 <= self.high:
             return "not resolved"
-        margin = STUDENT.get(seeds, STUDENT[5]) * np.std(self.by_seed, ddof=1) / np.sqrt(seeds)
+        margin = student.ppf(0.975, seeds - 1) * np.std(self.by_seed, ddof=1) / np.sqrt(seeds)
         if abs(np.mean(self.by_seed)) <= margin:
             return "not resolved"
         return "helps" if self.mean < 0 else "hurts"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -115,16 +116,13 @@ def decodings() -> str:
 def confidence() -> str:
     """Whether a wide spread means a large error, point by point; what dropping the least sure faces gains."""
     lines = []
-    for experiment, arms in SHOWN.items():
-        for arm, runs in _by_arm(experiment, arms).items():
-            for key in runs[0]["stages"][-1]:
-                at = [r["stages"][-1][key] for r in runs]
-                sure = [s["confidence"] for s in at]
-                yaws = ", ".join(f"{name}: {_mean([c['by_yaw'][name] for c in sure])}" for name in sure[0]["by_yaw"])
-                cells = [arm, key, f"{sure[0]['points']:,}", spread_text([c["rank_correlation"] for c in sure])]
-                cells += [yaws or "-", spread_text([c["rank_correlation_of_faces"] for c in sure])]
-                cells += [_mean([s["nme"] for s in at]), _mean([c["kept_nme"] for c in sure])]
-                lines.append([*cells, _mean([c["kept_nme_oracle"] for c in sure])])
+    for arm, key, at in _shown():
+        sure = [s["confidence"] for s in at]
+        yaws = ", ".join(f"{name}: {_mean([c['by_yaw'][name] for c in sure])}" for name in sure[0]["by_yaw"])
+        cells = [arm, key, f"{sure[0]['points']:,}", spread_text([c["rank_correlation"] for c in sure])]
+        cells += [yaws or "-", spread_text([c["rank_correlation_of_faces"] for c in sure])]
+        cells += [_mean([s["nme"] for s in at]), _mean([c["kept_nme"] for c in sure])]
+        lines.append([*cells, _mean([c["kept_nme_oracle"] for c in sure])])
     head = ["network", "faces", "points", "rank correlation", "within yaw bins", "of faces"]
     head += ["NME %", "without the widest 10 % of faces", "an oracle's"]
     return table(head, lines) if lines else NOT_YET
@@ -133,13 +131,19 @@ def confidence() -> str:
 def calibration() -> str:
     """Mean spread and mean error of tenths of the points, in percent of the crop's width."""
     lines = []
+    for arm, key, at in _shown():
+        bins = np.mean([s["confidence"]["bins"] for s in at], axis=0)
+        lines.append([arm, key, *(f"{100 * s:.2f} / {100 * e:.2f}" for s, e, _ in bins)])
+    head = ["network", "faces", *(f"tenth {i}" for i in range(1, 11))]
+    return table(head, lines) if lines else NOT_YET
+
+
+def _shown() -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
+    """(arm, "set/split head", that head's scores at the last stage, a seed each) of what is shown."""
     for experiment, arms in SHOWN.items():
         for arm, runs in _by_arm(experiment, arms).items():
             for key in runs[0]["stages"][-1]:
-                bins = np.mean([r["stages"][-1][key]["confidence"]["bins"] for r in runs], axis=0)
-                lines.append([arm, key, *(f"{100 * s:.2f} / {100 * e:.2f}" for s, e, _ in bins)])
-    head = ["network", "faces", *(f"tenth {i}" for i in range(1, 11))]
-    return table(head, lines) if lines else NOT_YET
+                yield arm, key, [r["stages"][-1][key] for r in runs]
 
 
 def _arms(experiment: str) -> str:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from edgeface.errors import InputError
 from edgeface.files import write_json
 from results.command import run
-from results.trials import CONFIGS, HERE, size, sweep, trial, trial_config
+from results.trials import CONFIGS, HERE, SHORT, size, sweep, trial, trial_config
 
 if TYPE_CHECKING:
     from edgeface.models.presets import ModelConfig
@@ -49,8 +49,6 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Name -> (preset, changes of its fields)."""
 PRICED_ALONE = ("m",)
-SHORT = {"learning_rate": 2e-3, "ema": 0.997}
-"""What a short run from nothing has in place of a long one's."""
 SCORED = (("300w", "test", "ibug68"), ("aflw2000_3d", "val", "ibug68_3d"))
 ROUNDS = 60
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
+from scipy.stats import spearmanr
 
 Scored = tuple[tuple[str, str, str], ...]
 """What a network is scored on: set, split, the head that answers."""
@@ -209,14 +210,7 @@ def rank_correlation(one: np.ndarray, other: np.ndarray) -> float | None:
     """Spearman's; None where there are too few values or one of the two is constant."""
     if len(one) < 3 or np.ptp(one) == 0 or np.ptp(other) == 0:
         return None
-    return float(np.corrcoef(_ranks(one), _ranks(other))[0, 1])
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Equal values share their mean rank."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return (ends - (counts - 1) / 2)[inverse]
+    return float(spearmanr(one, other).statistic)
 
 
 def _pose(plain: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from results.command import run
-from results.trials import CONFIGS, HERE, sweep, trial, trial_config
+from results.trials import CONFIGS, HERE, SHORT, sweep, trial, trial_config
 
 if TYPE_CHECKING:
     from edgeface.training.config import SourceConfig
@@ -81,10 +81,6 @@ def run_arm(arm: str, seed: int, steps: int) -> dict[str, Any]:
     validation = replace(config.validation, markups=(ALWAYS,)) if config.validation else None
     config = trial_config(config, f"sources {arm}", seed, steps, sources=sources, validation=validation, **SHORT)
     return trial(config, tuple(s for s in SCORED if s[2] != "ibug68_3d" or trains_3d(sources)))
-
-
-SHORT = {"learning_rate": 2e-3, "ema": 0.997}
-"""What a short run from nothing has in place of a long one's."""
 
 
 def main(args: list[str] | None = None) -> int:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 RUNS, CONFIGS = Path("runs/trials"), HERE.parent / "configs"
 WARMUP, EPOCH = 200, 500
+SHORT = {"learning_rate": 2e-3, "ema": 0.997}
+"""What a short run from nothing has in place of a released network's."""
 
 
 def trial_config(config: TrainConfig, name: str, seed: int, steps: int, **changes: Any) -> TrainConfig:

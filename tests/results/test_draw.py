@@ -7,7 +7,9 @@ import shutil
 import pytest
 
 from edgeface.errors import InputError
-from results import draw
+from edgeface.files import read_json
+from edgeface.training.config import TrainConfig, from_dict, load_config
+from results import draw, tables
 
 
 def test_pages_are_drawn_from_results():
@@ -41,3 +43,10 @@ def test_a_page_without_marks_is_refused():
         draw.drawn("<!-- a -->", {"a": str}, "page.md")
     with pytest.raises(InputError, match="in this order"):
         draw.drawn("<!-- /a --><!-- a -->", {"a": str}, "page.md")
+
+
+@pytest.mark.parametrize("model", tables.MODELS)
+def test_a_card_names_the_config_that_trained_its_model(model):
+    recorded = read_json(draw.HERE / model / "training.json")["float"]["config"]
+    path = draw.ROOT / "configs" / f"{recorded['name']}.toml"
+    assert from_dict(TrainConfig, recorded, model) == load_config(path)

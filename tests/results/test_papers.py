@@ -59,11 +59,6 @@ def test_confidence_sees_visible_points_alone_and_tells_order_from_noise():
     assert backwards["rank_correlation"] == pytest.approx(-1) and backwards["kept_nme"] > nme.mean()
 
 
-def test_equal_spreads_share_their_rank():
-    assert scoring._ranks(np.array([2.0, 1.0, 2.0, 3.0])).tolist() == [2.5, 1.0, 2.5, 4.0]
-    assert scoring.rank_correlation(np.ones(5), np.arange(5.0)) is None
-
-
 def test_signed_means_keep_both_sides_apart():
     truth, errors = np.array([[40.0, 0, 0], [-40.0, 0, 0]]), np.array([[-5.0, 2, np.nan], [5.0, 4, np.nan]])
     assert scoring.signed_means(errors, truth) == {"yaw": 0.0, "pitch": 3.0, "roll": None, "yaw_outwards": -5.0}
@@ -143,3 +138,9 @@ def test_tables_are_drawn_from_rows_and_faces(tmp_path, monkeypatch):
 def test_an_unknown_experiment_is_refused():
     with pytest.raises(InputError, match="must be among acdc, ccr. Received: hourglass"):
         papers.main(["hourglass"])
+
+
+def test_a_constant_spread_ranks_nothing_and_equal_ones_share_their_rank():
+    assert scoring.rank_correlation(np.ones(5), np.arange(5.0)) is None
+    # Ranks 2.5, 1, 2.5, 4 against 1, 2, 3, 4: a covariance of 3 over sqrt(4.5 * 5).
+    assert scoring.rank_correlation(np.array([2.0, 1, 2, 3]), np.arange(4.0)) == pytest.approx(0.632, abs=1e-3)
