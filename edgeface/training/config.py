@@ -32,7 +32,9 @@ class SourceConfig:
     fit_3d: bool = False
     """3D points (ibug68_3d) and missing angles of a head laid over the 68 points."""
     yaw_scale: float = 1.0
-    """Times the source's yaw: AFLW measures yaw on another head than the one that is laid over photographs."""
+    """Times the yaw of the heads that are laid over this source's faces: AFLW's yaw is that of another head."""
+    fitted_yaw: float = 0.0
+    """Share of the laid head's yaw in a yaw that the set labels too: two noisy measures of one angle."""
     markups: tuple[str, ...] = ()
     """Use these markups' labels alone; empty: all that the network has a head for."""
     dir: str | None = None
@@ -43,6 +45,10 @@ class SourceConfig:
         _must(not (self.turned and self.fit_3d), "fit_3d", "off where turned is set: turned views have 3D points", True)
         _must(self.weight > 0, "weight", "> 0", self.weight)
         _must(self.yaw_scale > 0, "yaw_scale", "> 0", self.yaw_scale)
+        lays_heads = bool(self.fit_3d or self.turned)
+        _must(lays_heads or self.yaw_scale == 1, "yaw_scale", "1 without fit_3d or turned", self.yaw_scale)
+        _must(0 <= self.fitted_yaw <= 1, "fitted_yaw", "between 0 and 1", self.fitted_yaw)
+        _must(self.fit_3d or self.fitted_yaw == 0, "fitted_yaw", "0 without fit_3d", self.fitted_yaw)
         _must(self.limit is None or self.limit > 0, "limit", "> 0", self.limit)
 
 

@@ -70,12 +70,12 @@ def load_sources(
         pose = s.pose or s.fit_3d or s.fit_pose
         if pose and not s.pose:
             packed = replace(packed, pose_deg=np.full_like(packed.pose_deg, np.nan))
+        if s.turned:
+            packed = replace(packed, pose_deg=packed.pose_deg * np.float32([s.yaw_scale, 1, 1]))
         if s.fit_3d:
-            packed = with_3d_labels(packed)
+            packed = _with_laid_heads(packed, s.yaw_scale, s.fitted_yaw)
         if s.fit_pose:
             packed = filled_pose(packed)
-        if s.yaw_scale != 1:
-            packed = replace(packed, pose_deg=packed.pose_deg * np.float32([s.yaw_scale, 1, 1]))
         label = f"{s.set}/{s.split or 'all'}" + (f" turned x{s.turned}" if s.turned else "")
         used = s.markups or tuple(m for m in markups if m in packed.landmarks)
         if not set(used) & set(markups) and not pose:
@@ -86,6 +86,15 @@ def load_sources(
         _say_what_is_lacking(label, packed, used, pose, skipped, say)
         sources.append(Source(packed, s.weight, label, s.markups or None, pose, skipped))
     return sources
+
+
+def _with_laid_heads(packed: PackedFaces, yaw_scale: float, fitted_yaw: float) -> PackedFaces:
+    """`with_3d_labels`, the laid heads' yaw scaled and, by the share ``fitted_yaw``, part of the known yaws."""
+    laid = with_3d_labels(replace(packed, pose_deg=np.full_like(packed.pose_deg, np.nan)))
+    known, fitted = packed.pose_deg, laid.pose_deg * np.float32([yaw_scale, 1, 1])
+    mixed = known + np.float32([fitted_yaw, 0, 0]) * (fitted - known)
+    pose = np.where(np.isnan(known), fitted, np.where(np.isnan(fitted), known, mixed))
+    return replace(laid, pose_deg=pose)
 
 
 def _say_what_is_lacking(

@@ -56,6 +56,29 @@ def test_the_yaw_of_a_source_is_scaled_and_nothing_else(cache):
     np.testing.assert_allclose(scaled.packed.pose_deg, plain.packed.pose_deg * [1.1, 1, 1], rtol=1e-5)
 
 
+def test_a_laid_heads_yaw_has_its_share_of_a_known_yaw(cache):
+    (own,), _ = load(config(), cache)
+    (laid,), _ = load(config(pose=False, fit_3d=True), cache)
+    (mixed,), _ = load(config(fit_3d=True, yaw_scale=1.1, fitted_yaw=0.25), cache)
+    known, fitted = own.packed.pose_deg, laid.packed.pose_deg
+    assert np.abs(known - fitted).max() > 0.1
+    wanted = np.c_[0.75 * known[:, 0] + 0.25 * 1.1 * fitted[:, 0], known[:, 1:]]
+    np.testing.assert_allclose(mixed.packed.pose_deg, wanted, rtol=1e-5, atol=1e-4)
+
+
+def test_a_laid_heads_yaw_stands_where_none_is_known_and_a_known_one_where_no_head_can_be_laid(cache, monkeypatch):
+    nan = np.float32(np.nan)
+    monkeypatch.setattr(
+        sources,
+        "with_3d_labels",
+        lambda packed: replace(packed, pose_deg=np.float32([[10, 1, 2], [nan, nan, nan], [20, 3, 4], [nan, nan, nan]])),
+    )
+    known = np.float32([[nan, 5, nan], [30, nan, nan], [40, 6, 7], [nan, nan, nan]])
+    packed = replace(packed_source(SourceConfig(**SET), 160, 1.6, cache), pose_deg=known)
+    pose = sources._with_laid_heads(packed, 2.0, 0.5).pose_deg
+    np.testing.assert_allclose(pose, [[20, 5, 2], [30, nan, nan], [40, 6, 7], [nan, nan, nan]])
+
+
 def test_turned_views_are_kept_apart_by_their_number_and_made_once(cache, monkeypatch):
     first = packed_source(SourceConfig(**SET, turned=1), 160, 1.6, cache)
     other = packed_source(SourceConfig(**SET, turned=2), 160, 1.6, cache)
