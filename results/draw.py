@@ -28,6 +28,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "bounds": lambda: tables.BOUNDS_TEXT,
         "accuracy": tables.accuracy,
         "labels": studies.labels,
+        "yaw_scale": studies.yaw_scale,
         "prices": tables.prices,
         "presets": tables.presets,
         "qat_study": lambda: qat_study.as_markdown(read_json(HERE / "qat_study.json")),

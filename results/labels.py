@@ -29,7 +29,6 @@ ROUNDS = 10
 PRIOR = 0.3
 """Keeps a shift that no face can tell (depth, from the front) at 0; in faces."""
 HALVES_SEED = 0
-BINS = ((0, 30), (30, 60), (60, 180))
 
 
 def group_shifts(away: np.ndarray, rotation: np.ndarray) -> np.ndarray:
@@ -67,10 +66,10 @@ def shifted(away: np.ndarray, rotation: np.ndarray, shifts: np.ndarray) -> np.nd
     return away - (shifts @ np.swapaxes(rotation, 1, 2))[..., :2]
 
 
-def by_bin(away: np.ndarray, yaw_deg: np.ndarray) -> dict[str, Any]:
-    """NME in percent: of all faces, by |yaw|, and the mean of the bins."""
+def by_bin(away: np.ndarray, in_bins: np.ndarray) -> dict[str, Any]:
+    """NME in percent: of all faces, by |yaw|, and the mean of the bins. in_bins: (bins, N) bool."""
     nme = np.linalg.norm(away, axis=2).mean(1)
-    bins = [float(nme[(np.abs(yaw_deg) >= low) & (np.abs(yaw_deg) < high)].mean()) for low, high in BINS]
+    bins = [float(nme[inside].mean()) for inside in in_bins]
     return {"nme": float(nme.mean()), "by_yaw": bins, "mean_of_bins": float(np.mean(bins))}
 
 
@@ -89,7 +88,7 @@ def row_of(path: Path) -> dict[str, Any]:
     pixels = np.stack([crop.to_image(points) for crop, points in zip(faces.frames, answers["landmarks"], strict=True)])
     away = 100 * (faces.landmarks_px - pixels) * (1, -1) / faces.normalizer_px[:, None, None]
     rotation = np.swapaxes(to_matrix(faces.pose_deg), 1, 2)
-    yaw = faces.pose_deg[:, 0]
+    in_bins = faces.in_yaw_bins()
     order = np.random.default_rng(HALVES_SEED).permutation(len(away))
     other = away.copy()
     for found, tried in ((order[::2], order[1::2]), (order[1::2], order[::2])):
@@ -99,9 +98,9 @@ def row_of(path: Path) -> dict[str, Any]:
         "model": path.stem,
         "sha256": sha256(path),
         "n": len(away),
-        "as_it_is": by_bin(away, yaw),
-        "shifts_of_all_faces": by_bin(shifted(away, rotation, everything), yaw),
-        "shifts_of_the_other_half": by_bin(other, yaw),
+        "as_it_is": by_bin(away, in_bins),
+        "shifts_of_all_faces": by_bin(shifted(away, rotation, everything), in_bins),
+        "shifts_of_the_other_half": by_bin(other, in_bins),
         "largest_shift_percent": float(np.abs(everything).max()),
     }
 

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from edgeface.errors import InputError
+from edgeface.markup import PROTOCOLS
 
 RESAMPLES = 4000
 What = Literal["nme", "nme of bins", "pose", "yaw"]
@@ -28,8 +29,6 @@ class Measure:
     """Set/split head."""
     what: What
     """``nme of bins``: the mean of the yaw bins' means; ``pose``: mean of the three angles' absolute errors."""
-    bins_deg: tuple[float, ...] = (30.0, 60.0)
-    """Where |yaw| bins meet."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,8 @@ def compare(
         return None
     bins = None
     if measure.what == "nme of bins":
-        yaw = np.abs(faces[f"{arm[0]}|{measure.key}|yaw"])
-        bins = np.searchsorted(measure.bins_deg, yaw, side="left")
+        edges = PROTOCOLS[measure.key.split("/")[0]].yaw_bins_deg
+        bins = np.searchsorted(edges[1:-1], np.abs(faces[f"{arm[0]}|{measure.key}|yaw"]), side="left")
     return difference(*values, bins)
 
 

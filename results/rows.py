@@ -16,6 +16,7 @@ def keep(path: Path, row: Row, same: tuple[str, ...], command: str) -> None:
     """Puts a row into the file, in place of the one that agrees in ``same``; its ``faces`` into the .npz beside it."""
     from convert.latency import machine
     from convert.metadata import commit, versions
+    from edgeface.training.train import lowered_precision
 
     faces = row.pop("faces", None)
     if faces is not None:
@@ -26,7 +27,8 @@ def keep(path: Path, row: Row, same: tuple[str, ...], command: str) -> None:
         with written_aside(path.with_suffix(".npz")) as aside:
             np.savez_compressed(aside, **values)
     rows = [r for r in stored(path) if [r.get(k) for k in same] != [row[k] for k in same]]
-    about = {"command": command, "commit": commit(), "machine": machine(), "versions": versions("keras", "tensorflow")}
+    about = {"command": command, "commit": commit(), "machine": machine() | lowered_precision()}
+    about["versions"] = versions("keras", "tensorflow")
     write_json(path, {"rows": [*rows, row | about]})
 
 

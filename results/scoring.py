@@ -80,12 +80,12 @@ def score_head(
         for way, offset in (("arg max", 0.0), ("arg max, offset", QUARTER))
     }
     row["by_yaw"] = []
-    for b, inside in zip(plain["by_yaw"], yaw_bins(faces), strict=True):
+    for b, inside in zip(plain["by_yaw"], faces.in_yaw_bins(), strict=True):
         pose = _pose(b["pose"]) | {"signed": signed_means(signed[inside], faces.pose_deg[inside])}
         row["by_yaw"].append({"low_deg": b["low_deg"], "high_deg": b["high_deg"], "n": b["n"], "nme": b["nme"]})
         row["by_yaw"][-1]["pose"] = pose
     off = np.linalg.norm(points[decode] - true_points(faces), axis=-1)
-    bins = {f"{b['low_deg']:g}-{b['high_deg']:g}": i for b, i in zip(row["by_yaw"], yaw_bins(faces), strict=True)}
+    bins = {f"{b['low_deg']:g}-{b['high_deg']:g}": i for b, i in zip(row["by_yaw"], faces.in_yaw_bins(), strict=True)}
     row["confidence"] = confidence(answers["spread"], off, faces.visible, scores.nme_per_face, bins)
     return row, values
 
@@ -148,11 +148,7 @@ def pose_errors(predicted: np.ndarray | None, faces) -> np.ndarray:
     """(N, 3) predicted less true degrees; NaN where unknown, or the face beyond the protocol's limit."""
     if predicted is None:
         return np.full((len(faces), 3), np.nan)
-    errors = predicted - faces.pose_deg
-    limit = faces.protocol.pose_limit_deg
-    if limit is not None:
-        errors[(np.abs(np.nan_to_num(faces.pose_deg)) > limit).any(axis=1)] = np.nan
-    return errors
+    return np.where(faces.beyond_pose_limit()[:, None], np.nan, predicted - faces.pose_deg)
 
 
 def signed_means(errors: np.ndarray, truth: np.ndarray) -> dict[str, float | None]:
@@ -161,19 +157,6 @@ def signed_means(errors: np.ndarray, truth: np.ndarray) -> dict[str, float | Non
     columns = {"yaw": errors[:, 0], "pitch": errors[:, 1], "roll": errors[:, 2]}
     columns["yaw_outwards"] = errors[:, 0] * np.sign(truth[:, 0])
     return {name: float(np.nanmean(v)) if np.isfinite(v).any() else None for name, v in columns.items()}
-
-
-def yaw_bins(faces) -> list[np.ndarray]:
-    """(N,) bool a bin of |true yaw|, as `evaluate` has them; [] where no yaw is known."""
-    yaw = np.abs(faces.pose_deg[:, 0])
-    if not np.isfinite(yaw).any():
-        return []
-    edges = faces.protocol.yaw_bins_deg
-    last = len(edges) - 2
-    return [
-        (yaw >= low if i == 0 else yaw > low) & ((yaw <= edges[i + 1]) | (i == last))
-        for i, low in enumerate(edges[:-1])
-    ]
 
 
 def confidence(

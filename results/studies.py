@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeface.files import read_json
 from results.markdown import table
 from results.rows import comparable, stored
 
@@ -93,6 +94,24 @@ def spread_text(values: list[float | None]) -> str:
 
 def _signed(values: list[float | None]) -> str:
     return "-" if any(v is None for v in values) else f"{float(np.mean(values)):+.2f}"
+
+
+def yaw_scale() -> str:
+    """How AFLW's yaw and that of a laid head go together, by the head's yaw."""
+    path = HERE / "yaw_scale.json"
+    if not path.exists():
+        return NOT_YET
+    row = read_json(path)
+    lines = [
+        [f"{b['low_deg']}-{b['high_deg']}", str(b["n"]), "-" if b["mae_deg"] is None else f"{b['mae_deg']:.2f}"]
+        for b in row["by_yaw"]
+    ]
+    text = (
+        f"AFLW's yaw = {row['slope']:.3f} × the laid head's {row['offset_deg']:+.2f}°. The labels lie"
+        f" {row['mae_deg']:.2f}° from that line, the mean of the {row['n']:,} of {row['faces']:,} training faces that"
+        " have both."
+    )
+    return f"{text}\n\n{table(['yaw of the laid head', 'faces', 'mean distance, degrees'], lines)}"
 
 
 def _by_arm(file: str, name: str) -> list[tuple[str, list[dict[str, Any]]]]:

@@ -232,9 +232,7 @@ def _against(expected, got, faces, markup: str, trained: bool) -> dict[str, Any]
 
 def _pose_errors(answers, faces) -> np.ndarray:
     """Mean absolute error of the three angles, (M,) degrees, of the faces that have a pose and may be scored on it."""
-    known = np.isfinite(faces.pose_deg).all(axis=1)
-    if faces.protocol.pose_limit_deg is not None:
-        known &= (np.abs(np.nan_to_num(faces.pose_deg)) <= faces.protocol.pose_limit_deg).all(axis=1)
+    known = np.isfinite(faces.pose_deg).all(axis=1) & ~faces.beyond_pose_limit()
     return np.abs(answers["pose"][known] - faces.pose_deg[known]).mean(axis=1)
 
 

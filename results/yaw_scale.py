@@ -10,9 +10,13 @@ Writes yaw_scale.json beside this file. Needs the folder of annotated faces (EDG
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
@@ -48,6 +52,7 @@ def compared(fitted_deg: np.ndarray, labelled_deg: np.ndarray) -> dict[str, Any]
 
 
 def main(args: list[str] | None = None) -> int:
+    from convert.latency import machine
     from convert.metadata import commit
     from edgeface.datasets.turned import with_3d_labels
     from edgeface.files import write_json
@@ -55,17 +60,18 @@ def main(args: list[str] | None = None) -> int:
     from edgeface.training.sources import packed_source
     from results.rows import plain
 
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args(args)
-    packing = {f: TrainConfig.__dataclass_fields__[f].default for f in ("pack_size", "pack_scale")}
-    faces = packed_source(SourceConfig(SET, split=SPLIT), packing["pack_size"], packing["pack_scale"], Path("runs/cache"))
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(args)
+    source = SourceConfig(SET, split=SPLIT)
+    usual = TrainConfig("ccr_s", (source,))
+    faces = packed_source(source, usual.pack_size, usual.pack_scale, Path("runs/cache"))
     blank = replace(faces, pose_deg=np.full_like(faces.pose_deg, np.nan))
     labelled, fitted = faces.pose_deg[:, 0], with_3d_labels(blank).pose_deg[:, 0]
     both = np.isfinite(labelled) & np.isfinite(fitted)
     row = {"set": SET, "split": SPLIT, "faces": len(faces), **compared(fitted[both], labelled[both])}
-    write_json(OUT, {"command": "python -m results.yaw_scale", "commit": commit(), **plain(row)})
-    print(f"{row['n']} of {row['faces']} faces: AFLW's yaw = {row['slope']:.3f} x a fitted head's {row['offset_deg']:+.2f}")
+    about = {"command": "python -m results.yaw_scale", "commit": commit(), "machine": machine()}
+    write_json(OUT, about | plain(row))
+    line = f"AFLW's yaw = {row['slope']:.3f} x a fitted head's {row['offset_deg']:+.2f}"
+    print(f"{row['n']} of {row['faces']} faces: {line}")
     print(f"mean distance {row['mae_deg']:.2f} degrees, {row['mae_before_deg']:.2f} as they are")
     return 0
 

@@ -47,6 +47,20 @@ class PreparedFaces:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def in_yaw_bins(self) -> np.ndarray:
+        """(bins, N) bool by |yaw|: bins are (low, high], the first from 0, the last without end. No bins where no face
+        has a yaw."""
+        yaw, edges = np.abs(self.pose_deg[:, 0]), self.protocol.yaw_bins_deg
+        if not np.isfinite(yaw).any():
+            return np.zeros((0, len(self)), bool)
+        bins = np.searchsorted(edges[1:-1], yaw, side="left")
+        return (np.arange(len(edges) - 1)[:, None] == bins) & np.isfinite(yaw)
+
+    def beyond_pose_limit(self) -> np.ndarray:
+        """(N,) bool: an angle beyond what the protocol scores."""
+        limit = self.protocol.pose_limit_deg
+        return (np.abs(np.nan_to_num(self.pose_deg)) > (np.inf if limit is None else limit)).any(axis=1)
+
 
 @dataclass(frozen=True)
 class PoseScores:
@@ -309,12 +323,10 @@ def _pose_scores(predicted: np.ndarray | None, faces: PreparedFaces, chosen: np.
     if unlabelled.any():
         skipped["without a pose label"] = int(unlabelled.sum())
     chosen = chosen & ~unlabelled
-    limit = faces.protocol.pose_limit_deg
-    if limit is not None:
-        beyond = chosen & (np.abs(np.nan_to_num(truth)) > limit).any(axis=1)
-        if beyond.any():
-            skipped[f"with an angle beyond {limit:g} degrees"] = int(beyond.sum())
-        chosen = chosen & ~beyond
+    beyond = chosen & faces.beyond_pose_limit()
+    if beyond.any():
+        skipped[f"with an angle beyond {faces.protocol.pose_limit_deg:g} degrees"] = int(beyond.sum())
+    chosen = chosen & ~beyond
     if not chosen.any():
         return PoseScores(0, skipped)
     mae = metrics.pose_mae(predicted[chosen], truth[chosen])
@@ -325,14 +337,10 @@ def _pose_scores(predicted: np.ndarray | None, faces: PreparedFaces, chosen: np.
 
 
 def _yaw_bins(nme: np.ndarray, pose: np.ndarray | None, faces: PreparedFaces) -> tuple[YawBin, ...]:
-    """NME and pose by |yaw| of the truth; () where no face has a yaw. Bins are (low, high], the first from 0."""
-    yaw = np.abs(faces.pose_deg[:, 0])
-    if not np.isfinite(yaw).any():
-        return ()
+    """NME and pose by |yaw| of the truth; () where no face has a yaw."""
     edges = faces.protocol.yaw_bins_deg
     bins = []
-    for i, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
-        inside = (yaw >= low if i == 0 else yaw > low) & ((yaw <= high) | (i == len(edges) - 2))
+    for low, high, inside in zip(edges, edges[1:], faces.in_yaw_bins(), strict=False):
         mean = 100 * float(nme[inside].mean()) if inside.any() else None
         bins.append(YawBin(low, high, int(inside.sum()), mean, _pose_scores(pose, faces, inside)))
     return tuple(bins)

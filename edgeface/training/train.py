@@ -208,10 +208,14 @@ def environment() -> dict[str, Any]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return {
-        "versions": versions,
-        "machine": {"system": f"{platform.system()} {platform.machine()}", "cpus": os.cpu_count()},
-    }
+    machine = {"system": f"{platform.system()} {platform.machine()}", "cpus": os.cpu_count()}
+    return {"versions": versions, "machine": machine | lowered_precision()}
+
+
+def lowered_precision() -> dict[str, str]:
+    """{"onednn_fpmath": mode} where TensorFlow's oneDNN was told to multiply float32 in fewer bits; else {}."""
+    mode = os.environ.get("TF_SET_ONEDNN_FPMATH_MODE")
+    return {"onednn_fpmath": mode} if mode else {}
 
 
 def _validation(network: keras.Model, config: TrainConfig, untrained: list[str], members: Team) -> Validation | None:

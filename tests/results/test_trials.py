@@ -116,16 +116,16 @@ def test_a_mean_of_bins_weighs_each_bin_alike_and_skips_what_is_unknown():
 def test_arms_are_compared_by_their_rows_values():
     pose = np.float32([[3, 4, -5], [np.nan] * 3])
     faces = {
-        "a|0|set head|nme": np.float32([1, 4]),
-        "b|0|set head|nme": np.float32([2, 2]),
-        "a|0|set head|yaw": np.float32([-30, 80]),
-        "a|0|set head|pose": pose,
-        "b|0|set head|pose": -2 * pose,
+        "a|0|aflw2000_3d/val head|nme": np.float32([1, 4]),
+        "b|0|aflw2000_3d/val head|nme": np.float32([2, 2]),
+        "a|0|aflw2000_3d/val head|yaw": np.float32([-30, 80]),
+        "a|0|aflw2000_3d/val head|pose": pose,
+        "b|0|aflw2000_3d/val head|pose": -2 * pose,
     }
 
     def mean(what):
-        return paired.compare(faces, ["a|0"], ["b|0"], paired.Measure("", "set head", what))
+        return paired.compare(faces, ["a|0"], ["b|0"], paired.Measure("", "aflw2000_3d/val head", what))
 
     assert mean("nme").mean == pytest.approx(0.5) and mean("nme of bins").mean == pytest.approx(0.5)
     assert mean("pose").mean == pytest.approx(-4) and mean("yaw").mean == pytest.approx(-3)
-    assert paired.compare(faces, ["a|0"], ["c|0"], paired.Measure("", "set head", "nme")) is None
+    assert paired.compare(faces, ["a|0"], ["c|0"], paired.Measure("", "aflw2000_3d/val head", "nme")) is None
