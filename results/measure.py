@@ -8,13 +8,9 @@ Needs the folder of annotated faces (EDGEFACE_FACES).
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-
-os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from edgeface.files import write_json
 from results.command import run

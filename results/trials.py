@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-import os
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from edgeface.errors import InputError
 from results.rows import Row, keep, plain, stored
