@@ -59,6 +59,7 @@ web: $(READY)  ## the models in your browser, on this machine alone
 	$(BIN)/python -m demo_web --open
 
 test-web: $(READY)  ## every packaged file in headless Chromium, WebGPU in software and a pretended camera
+	$(BIN)/python -m demo_web --install
 	EDGEFACE_WEB=all $(TEST_ENV) $(BIN)/python -m pytest -q tests/web
 
 lint: $(READY)  ## ruff (rules and format) and the directions of imports

@@ -22,8 +22,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--litert", type=Path, metavar="DIR", help="the folder that holds node_modules/@litertjs")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     parser.add_argument("--write", type=Path, metavar="DIR", help="write the page for a host of static files, and end")
+    parser.add_argument("--install", action="store_true", help="fetch LiteRT.js by npm where it is missing, and end")
     args = parser.parse_args(argv)
     try:
+        if args.install:
+            print(litert.install())
+            return 0
         site = Site(litert.find(args.litert), args.model)
         if args.write is not None:
             print(f"{site.write(args.write)} files in {args.write}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 from edgeface.errors import InputError
@@ -27,8 +29,26 @@ def places() -> list[Path]:
     return [cache_folder(), _ROOT / "runs" / "runtimes" / "browser", _ROOT]
 
 
-def install_command() -> str:
-    return f"npm install --no-save --no-package-lock --ignore-scripts --prefix {cache_folder()} {PACKAGE}@{VERSION}"
+def install_command(folder: Path | None = None) -> list[str]:
+    """npm's, into ``folder`` or the user's cache."""
+    # --prefix: else npm looks for a package.json further up. No lock: it would carry the registry's address.
+    options = ["--no-save", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund"]
+    return ["npm", "install", *options, "--prefix", str(folder or cache_folder()), f"{PACKAGE}@{VERSION}"]
+
+
+def install() -> Path:
+    """What `find` finds, put into the user's cache by npm where it is nowhere. InputError: no npm, or it failed."""
+    try:
+        return find()
+    except InputError:
+        pass
+    if shutil.which("npm") is None:
+        raise InputError(f"npm must be installed to fetch {PACKAGE}. Received: no such program")
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(install_command(), capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(f"{' '.join(install_command())} must end well. Received: {done.stderr.strip() or done.stdout}")
+    return find()
 
 
 def find(folder: str | Path | None = None) -> Path:
@@ -45,8 +65,8 @@ def find(folder: str | Path | None = None) -> Path:
             return found
         old = old or f"{version} in {place}"
     raise InputError(
-        f"LiteRT.js {VERSION} must be installed: {install_command()}. Received: {old or 'none'}"
-        f" (looked in {', '.join(map(str, looked))})"
+        f"LiteRT.js {VERSION} must be installed: python -m demo_web --install (or {' '.join(install_command())})."
+        f" Received: {old or 'none'} (looked in {', '.join(map(str, looked))})"
     )
 
 

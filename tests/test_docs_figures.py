@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from demo_web import __main__ as web
-from demo_web import litert
 from edgeface.card import CropRule
 from edgeface.datasets.packs import faces_root
 from edgeface.files import read_json
@@ -141,7 +140,6 @@ def test_the_demo_takes_as_long_as_the_readme_says():
 
 def test_versions_and_ports_in_code_blocks_are_the_code_s():
     page = text_of("demo_web/README.md")
-    assert litert.install_command().partition("@litertjs")[2] in page
     assert "tcp:8008" in page and "default=8008" in Path(web.__file__).read_text()
     assert "--gradle-version 9.5.0" in text_of("android_demo/README.md")
     assert f"platform {catalogue()['compileSdk']} installed" in " ".join(text_of("android_demo/README.md").split())

@@ -18,8 +18,9 @@ import numpy as np
 from convert.runtimes.base import ROOT, WORKERS, RefusedError, Reply, Runtime, installing, need_programs
 from convert.runtimes.ends import with_float_ends
 from convert.runtimes.golden import Case
+from demo_web import litert
 
-PACKAGE = "@litertjs/core@2.5.3"
+PACKAGE = f"{litert.PACKAGE}@{litert.VERSION}"
 FOLDER = ROOT / "browser"
 FLAGS = {
     "wasm": [],
@@ -37,23 +38,7 @@ def _install() -> None:
         return
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
-    # --prefix: else npm looks for a package.json further up. No lock: it would carry the registry's address.
-    installing(
-        PACKAGE,
-        [
-            "npm",
-            "install",
-            "--silent",
-            "--no-save",
-            "--no-package-lock",
-            "--ignore-scripts",
-            "--no-audit",
-            "--no-fund",
-            "--prefix",
-            FOLDER,
-            PACKAGE,
-        ],
-    )
+    installing(PACKAGE, litert.install_command(FOLDER))
     (FOLDER / ".ready").write_text(PACKAGE)
 
 

@@ -41,12 +41,14 @@ SEEN = """edgeface.state.face && !document.getElementById('busy').textContent
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
+    # Where all is asked for, a test that does not run must not look like one that passed.
+    end = pytest.fail if EXTENDED else pytest.skip
     if missing():
-        pytest.skip(missing())
+        end(missing())
     try:
         site = Site(litert.find())
     except InputError as error:
-        pytest.skip(str(error))
+        end(str(error))
     with serving(site) as server:
         yield server
 

@@ -148,7 +148,7 @@ def test_a_port_that_is_taken_is_told(server, site):
 
 
 def test_a_missing_or_old_runtime_says_how_to_install_it(tmp_path, capsys):
-    with pytest.raises(InputError, match="npm install .*@litertjs/core@.*Received: none"):
+    with pytest.raises(InputError, match="demo_web --install .or npm install .*@litertjs/core@.*Received: none"):
         litert.find(tmp_path)
     with pytest.raises(InputError, match="Received: 0.1.0 in"):
         litert.find(package(tmp_path / "old", "0.1.0"))
