@@ -139,6 +139,12 @@ def test_a_row_holds_every_set(report):
     assert [(m["test_set"], m["nme"]) for m in report["float_models"]] == [(BINNED, 5.0), (VIDEO, 5.0)]
 
 
+def test_a_float_model_is_known_by_its_network(report, page):
+    assert report["float_models"]
+    for m in report["float_models"]:
+        assert f"<td>{m['preset']} <small>the float model, {m['file']}</small>" in page
+
+
 def test_page_escapes_what_it_shows(page):
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)" in page
