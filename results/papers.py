@@ -1,11 +1,12 @@
 """The two papers' claims, measured on the faces at hand: ``python -m results.papers [acdc] [ccr] [--seeds 3]``.
 
 AC-DC, with the paper's mechanism (pose by one dense layer on the 3D points, mask of all markups): an attentional
-cascade alone (AC), with a pose loss (AC+Pose), with pose conditioning (AC-DC), Table I's arms; one stage at full
-weight, since the first stages of a cascade are trained at a fraction of the last one's; the choices of the edge
-presets. CCR: one block, two blocks, two blocks with the cross connections; the same trained by its maps alone and read
-by their arg max, with a quarter of a cell's offset towards the higher neighbour (`results.scoring.QUARTER`), which
-integral regression replaces. Both: whether the spread ranks the errors.
+cascade alone (AC), with a pose loss (AC+Pose), with pose conditioning (AC-DC), Table I's arms; both with the pose loss
+at a tenth of its weight, which the paper does not give; one stage at full weight, since the first stages of a cascade
+are trained at a fraction of the last one's; the choices of the edge presets. CCR: one block, two blocks, two blocks
+with the cross connections; the same trained by its maps alone and read by their arg max, with a quarter of a cell's
+offset towards the higher neighbour (`results.scoring.QUARTER`), which integral regression replaces. Both: whether the
+spread ranks the errors.
 
 Every arm is trained from ``--seeds`` seeds on the same batches for the same steps by `configs/papers_*.toml`; layers
 that two arms share start from the same weights. `results.paired` compares them face by face.
@@ -32,6 +33,8 @@ ARMS: dict[str, dict[str, dict[str, Any]]] = {
         "AC+Pose": {"excitation": False},
         "AC-DC": {},
         "AC-DC, one stage": {"stages": 1},
+        "AC+Pose, a tenth": {"excitation": False},
+        "AC-DC, a tenth": {},
         "AC-DC, edge": EDGE,
     },
     "ccr": {
@@ -42,8 +45,12 @@ ARMS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 """Experiment -> arm -> changes of the network's config."""
-MAPS_ALONE = "maps alone"
-"""The arm of two crossed blocks that is trained without the coordinates' term."""
+LOSSES: dict[str, dict[str, Any]] = {
+    "AC+Pose, a tenth": {"pose": 0.1},
+    "AC-DC, a tenth": {"pose": 0.1},
+    "maps alone": {"coordinates": 0.0},
+}
+"""Arm -> changes of the loss: a pose's error at a tenth of its weight; maps without the coordinates' term."""
 SCORED = {
     "acdc": (("300w", "test", "ibug68"), ("aflw2000_3d", "val", "ibug68_3d")),
     "ccr": (("aflw", "test", "aflw21"), ("300w", "test", "ibug68"), ("aflw2000_3d", "val", "ibug68")),
@@ -56,11 +63,9 @@ def run_arm(experiment: str, arm: str, seed: int, steps: int) -> dict[str, Any]:
     from edgeface.training.config import load_config
 
     config = load_config(CONFIGS / f"papers_{experiment}.toml")
-    model, loss = config.model | ARMS[experiment][arm], dict(config.loss)
-    if arm == MAPS_ALONE:
-        loss["coordinates"] = 0.0
+    model, loss = config.model | ARMS[experiment][arm], config.loss | LOSSES.get(arm, {})
     config = trial_config(config, f"{experiment} {arm}", seed, steps, model=model, loss=loss)
-    decode = "arg max, offset" if arm == MAPS_ALONE else "expectation"
+    decode = "arg max, offset" if arm == "maps alone" else "expectation"
     return trial(config, SCORED[experiment], every_stage=True, decode=decode)
 
 

@@ -38,6 +38,9 @@ CLAIMS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "acdc": (
         ("a pose loss", "AC+Pose", "AC"),
         ("conditioning on the pose", "AC-DC", "AC+Pose"),
+        ("a pose loss of a tenth", "AC+Pose, a tenth", "AC"),
+        ("conditioning on that pose", "AC-DC, a tenth", "AC+Pose, a tenth"),
+        ("both", "AC-DC, a tenth", "AC"),
         ("four stages", "AC-DC", "AC-DC, one stage"),
         ("the edge presets' choices", "AC-DC, edge", "AC-DC"),
     ),

@@ -76,12 +76,16 @@ def configs(experiment):
     return {arm: config_from_dict(experiment, base | changes) for arm, changes in papers.ARMS[experiment].items()}
 
 
-def test_every_arm_is_a_network_that_builds_and_differs():
-    acdc, ccr = configs("acdc"), configs("ccr")
-    assert len(set(acdc.values())) == len(acdc)
-    # Trained otherwise, the same network.
-    assert ccr.pop(papers.MAPS_ALONE) == ccr["two blocks, crossed"]
-    assert len(set(ccr.values())) == len(ccr)
+def test_every_arm_is_a_network_that_builds_or_a_loss_and_no_two_are_the_same():
+    from edgeface.models.presets import build
+    from edgeface.training.losses import loss_for
+
+    for experiment in papers.ARMS:
+        arms = configs(experiment)
+        assert len({(network, str(papers.LOSSES.get(arm))) for arm, network in arms.items()}) == len(arms)
+        for arm in papers.LOSSES.keys() & arms.keys():
+            assert loss_for(build(arms[arm]), papers.LOSSES[arm]) != loss_for(build(arms[arm]))
+    assert papers.LOSSES.keys() <= {arm for arms in papers.ARMS.values() for arm in arms}
 
 
 def test_acdc_is_trained_by_the_papers_mechanism_and_the_edge_arm_by_its_presets():
