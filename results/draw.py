@@ -35,6 +35,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "tfmot": tables.tfmot,
         "runtimes": tables.runtimes,
         "speed": tables.speed,
+        "paper_presets": studies.paper_presets,
         "papers_acdc": papers_tables.acdc,
         "papers_ccr": papers_tables.ccr,
         "claims": papers_tables.claims,

@@ -114,6 +114,33 @@ def yaw_scale() -> str:
     return f"{text}\n\n{table(['yaw of the laid head', 'faces', 'mean distance, degrees'], lines)}"
 
 
+def paper_presets() -> str:
+    """How far the published networks were trained, and some points of their curves."""
+    path = HERE / "paper_presets.json"
+    if not path.exists():
+        return NOT_YET
+    parts = []
+    for row in read_json(path)["rows"]:
+        where = row["validation"]["set"]
+        text = (
+            f"**`{row['preset']}`** ({row['parameters']:,} parameters, {row['macs'] / 1e6:,.0f} MMAC):"
+            f" {row['steps']:,} steps of {row['batch_size']} faces in {row['hours']:.1f} hours on"
+            f" {row['machine']['cpus']} processor cores, {100 * row['share_of_faces']:.2f} % of the faces that its"
+            f" config asks for ({row['planned_steps']:,} steps of {row['planned_batch_size']})."
+        )
+        every = max(1, len(row["curve"]) // 8)
+        points = [*row["curve"][:-1:every], row["curve"][-1]]
+        cells = [[f"{p['step']:,.0f}", *(_at(p, k) for k in ("loss", "landmarks", "pose", "val_nme"))] for p in points]
+        cells = [[*c, _at(p, "val_pose_mae")] for c, p in zip(cells, points, strict=True)]
+        head = ["step", "loss", "landmarks, % of the crop", "pose °", f"{where} NME %", f"{where} pose MAE °"]
+        parts.append(f"{text}\n\n{table(head, cells)}")
+    return "\n\n".join(parts)
+
+
+def _at(point: dict[str, float], key: str) -> str:
+    return f"{point[key]:.2f}" if key in point else "-"
+
+
 def _by_arm(file: str, name: str) -> list[tuple[str, list[dict[str, Any]]]]:
     rows = comparable(stored(HERE / file), name)
     return [(arm, [r for r in rows if r[name] == arm]) for arm in dict.fromkeys(r[name] for r in rows)]
