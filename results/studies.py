@@ -101,17 +101,16 @@ def yaw_scale() -> str:
     path = HERE / "yaw_scale.json"
     if not path.exists():
         return NOT_YET
-    row = read_json(path)
-    lines = [
-        [f"{b['low_deg']}-{b['high_deg']}", str(b["n"]), "-" if b["mae_deg"] is None else f"{b['mae_deg']:.2f}"]
-        for b in row["by_yaw"]
-    ]
-    text = (
-        f"AFLW's yaw = {row['slope']:.3f} × the laid head's {row['offset_deg']:+.2f}°. The labels lie"
-        f" {row['mae_deg']:.2f}° from that line, the mean of the {row['n']:,} of {row['faces']:,} training faces that"
-        " have both."
-    )
-    return f"{text}\n\n{table(['yaw of the laid head', 'faces', 'mean distance, degrees'], lines)}"
+    found = read_json(path)
+    lines = []
+    for row in found["rows"]:
+        cells = [row["split"], f"{row['n']:,} of {row['faces']:,}", f"{row['mae_deg']:.2f}", f"{row['median_deg']:.2f}"]
+        lines.append([*cells, *("-" if b["mae_deg"] is None else f"{b['mae_deg']:.2f}" for b in row["by_yaw"])])
+    *most, last = found["rows"][0]["by_yaw"]
+    head = ["faces", "that have both", "mean distance °", "median"]
+    head += [*(f"{b['low_deg']}-{b['high_deg']}°" for b in most), f"beyond {last['low_deg']}°"]
+    line = f"AFLW's yaw = {found['slope']:.3f} × the laid head's {found['offset_deg']:+.2f}° over the training faces."
+    return f"{line}\n\n{table(head, lines)}"
 
 
 def paper_presets() -> str:

@@ -1,17 +1,33 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
-from results.yaw_scale import compared
+from results import studies, yaw_scale
 
 
-def test_the_line_between_two_measures_of_yaw_and_what_is_left():
+def test_distances_from_a_line_by_the_laid_heads_yaw():
     fitted = np.linspace(-50, 50, 201)
-    noise = np.resize([3.0, -3.0], 201)
-    noise[-1] = 0
-    row = compared(fitted, 1.1 * fitted - 0.5 + noise)
-    assert row["slope"] == pytest.approx(1.1, abs=2e-3) and row["offset_deg"] == pytest.approx(-0.5, abs=0.02)
-    assert row["mae_deg"] == pytest.approx(3, abs=0.05)
-    assert [b["n"] for b in row["by_yaw"]] == [59, 60, 60, 22, 0]
-    assert row["by_yaw"][-1]["mae_deg"] is None
+    row = yaw_scale.distances(fitted, 1.1 * fitted - 0.5 + np.resize([3.0, -2.0], 201), (1.1, -0.5))
+    assert row["mae_deg"] == pytest.approx(2.5, abs=0.01) and row["median_deg"] == pytest.approx(3)
+    assert [b["n"] for b in row["by_yaw"]] == [59, 60, 60, 22] and row["n"] == 201
+    none = yaw_scale.distances(fitted[:1], fitted[:1], (1.0, 0.0))
+    assert [b["mae_deg"] for b in none["by_yaw"]] == [None, None, None, 0.0]
+
+
+def test_the_line_is_that_of_the_training_faces(tmp_path, monkeypatch):
+    fitted = np.linspace(-40, 40, 101)
+    labelled = {"train": 1.1 * fitted + 0.5, "test": 1.2 * fitted + 0.5}
+    monkeypatch.setattr(yaw_scale, "yaws", lambda split: (150, fitted, labelled[split]))
+    monkeypatch.setattr(yaw_scale, "OUT", tmp_path / "yaw_scale.json")
+    monkeypatch.setattr(studies, "HERE", tmp_path)
+    assert studies.yaw_scale() == studies.NOT_YET
+    assert yaw_scale.main([]) == 0
+    found = json.loads((tmp_path / "yaw_scale.json").read_text())
+    train, test = found["rows"]
+    assert found["slope"] == pytest.approx(1.1) and train["mae_deg"] == pytest.approx(0, abs=1e-6)
+    assert test["mae_deg"] == pytest.approx(0.1 * np.abs(fitted).mean(), rel=1e-4)
+    drawn = studies.yaw_scale()
+    assert "1.100 ×" in drawn and "| train | 101 of 150 | 0.00 |" in drawn
