@@ -39,7 +39,7 @@ from edgeface.training.losses import loss_for
 from edgeface.training.monitor import Monitor, Validation
 from edgeface.training.networks import deployed
 from edgeface.training.packing import unknown_labels
-from edgeface.training.pipeline import Source, batches, measure_throughput
+from edgeface.training.pipeline import Source, batches, cores, measure_throughput
 from edgeface.training.sources import load_sources, seen_by_validation
 from edgeface.training.trainer import AlignmentTrainer, make_optimizer
 
@@ -208,7 +208,7 @@ def environment() -> dict[str, Any]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    machine = {"system": f"{platform.system()} {platform.machine()}", "cpus": os.cpu_count()}
+    machine = {"system": f"{platform.system()} {platform.machine()}", "cpus": cores()}
     return {"versions": versions, "machine": machine | lowered_precision()}
 
 
