@@ -152,6 +152,21 @@ def from_dict(cls: type, data: dict[str, Any], where: str) -> Any:
         raise InputError(f"{where}: {error}") from None
 
 
+def chosen(config: Any) -> dict[str, Any]:
+    """`as_dict` without what is left at its default: the same for a config of before a field was added."""
+    out = {}
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        default = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
+        if value == default:
+            continue
+        if isinstance(value, tuple):
+            out[f.name] = [chosen(v) if dataclasses.is_dataclass(v) else v for v in value]
+        else:
+            out[f.name] = chosen(value) if dataclasses.is_dataclass(value) else value
+    return out
+
+
 def as_dict(config: Any) -> dict[str, Any]:
     """Plain data that `from_dict` takes back, without the fields that are None (TOML and JSON alike)."""
     return {k: v for k, v in dataclasses.asdict(config, dict_factory=_without_none).items()}

@@ -13,7 +13,7 @@ import os
 import platform
 import re
 from collections.abc import Callable
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from edgeface.models.io import config_of, load_model, model_info, save_model
 from edgeface.models.presets import ModelConfig, build, preset
 from edgeface.training.backend import while_set
 from edgeface.training.checkpoint import checkpoint_step, load_checkpoint, read_rows, truncate_rows
-from edgeface.training.config import TrainConfig, as_dict, from_dict
+from edgeface.training.config import TrainConfig, as_dict, chosen, from_dict
 from edgeface.training.distribution import Team, check_agreement, distributed, team, undistributed
 from edgeface.training.evaluate import prepare, protocol_for
 from edgeface.training.folder import CHECKPOINT, CONFIG, DAY_S, METRICS, MODEL, forget, held, remove_leavings
@@ -135,7 +135,7 @@ def fit_network(
 
     facts = {"config": as_dict(config), "network": _network_facts(network), "sources": _source_facts(sources)}
     facts |= {"devices": members.devices, "processes": members.processes}
-    fingerprint = hashlib.sha256(json.dumps(as_dict(config), sort_keys=True).encode()).hexdigest()
+    fingerprint = hashlib.sha256(json.dumps(chosen(config), sort_keys=True).encode()).hexdigest()
     step = checkpoint_step(out / CHECKPOINT) if resume else 0
     # Before anything is loaded: assigning different values to one distributed variable ends in JAX's own words.
     check_agreement(members, f"step {step}, {[(s.name, len(s.packed)) for s in sources]}, config {fingerprint[:8]}")
@@ -262,9 +262,9 @@ def already_trained(config: TrainConfig, out: Path, name: str) -> bool:
 
 def _check_same(config: TrainConfig, out: Path) -> None:
     """InputError where the folder holds a run of another config."""
-    wanted, found = as_dict(config), read_json(out / CONFIG).get("config", {})
-    # Through JSON, so that both sides are lists, floats and strings.
-    wanted = json.loads(json.dumps(wanted))
+    wanted, found = chosen(config), read_json(out / CONFIG).get("config", {})
+    with suppress(InputError):  # of a newer edgeface, with keys unknown here: other than any config
+        found = chosen(from_dict(TrainConfig, found, str(out / CONFIG)))
     changed = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
     if changed:
         raise InputError(f"{out} must be a new folder or this config's run. Received: a run with other {changed}")

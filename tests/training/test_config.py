@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from edgeface.datasets.load import SETS
 from edgeface.errors import InputError
 from edgeface.models.presets import build
-from edgeface.training.config import SourceConfig, TrainConfig, as_dict, from_dict, load_config
+from edgeface.training.config import SourceConfig, TrainConfig, as_dict, chosen, from_dict, load_config
 from edgeface.training.losses import loss_for
 from edgeface.training.sources import seen_by_validation
 from edgeface.training.train import network_config_of
@@ -141,3 +142,10 @@ def test_networks(plain):
         network_config_of(load_config(plain, ["model.stagez=1"]))
     with pytest.raises(InputError, match="side must be a multiple"):
         network_config_of(load_config(plain, ["model.side=33"]))
+
+
+def test_what_is_chosen_does_not_change_with_fields_that_keep_their_defaults():
+    config = from_dict(TrainConfig, {"network": "acdc_n", "sources": [{"set": "300w", "weight": 2}], "seed": 3}, "x")
+    assert chosen(config) == {"network": "acdc_n", "sources": [{"set": "300w", "weight": 2.0}], "seed": 3}
+    augmented = replace(config, augment=replace(config.augment, shift=0.5))
+    assert chosen(augmented)["augment"] == {"shift": 0.5}

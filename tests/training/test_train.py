@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from edgeface.datasets.packed import pack_faces
 from edgeface.errors import InputError
-from edgeface.files import read_json
+from edgeface.files import read_json, write_json
 from edgeface.markup import PROTOCOLS
 from edgeface.models.io import load_model
 from edgeface.models.presets import build
@@ -111,6 +112,19 @@ def test_a_finished_run_is_reused_or_refused(finished):
     assert (out / "model.keras").stat().st_mtime_ns == before and "already" in said[-1]
     with pytest.raises(InputError, match=r"this config's run. Received: a run with other \['seed'\]"):
         train(tiny.config(seed=1), out, say=quiet)
+
+
+def test_a_run_of_before_a_key_was_added_is_this_configs_and_one_with_an_unknown_key_is_not(finished, tmp_path):
+    out = shutil.copytree(finished[0], tmp_path / "run")
+    record = read_json(out / "config.json")
+    del record["config"]["precision"], record["config"]["sources"][0]["fitted_yaw"]
+    write_json(out / "config.json", record)
+    said = []
+    train(tiny.config(), out, say=said.append)
+    assert "already" in said[-1]
+    write_json(out / "config.json", record | {"config": record["config"] | {"of_tomorrow": 1}})
+    with pytest.raises(InputError, match="a run with other .*'of_tomorrow'"):
+        train(tiny.config(), out, say=quiet)
 
 
 def test_the_averaged_weights_are_validated_and_saved(finished):
