@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -154,6 +155,30 @@ def test_a_missing_or_old_runtime_says_how_to_install_it(tmp_path, capsys):
         litert.find(package(tmp_path / "old", "0.1.0"))
     assert main(["--litert", str(tmp_path), "--port", "0"]) == 2
     assert "npm install" in capsys.readouterr().err
+
+
+def test_the_runtime_is_fetched_once_and_without_npm_the_page_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(litert, "_ROOT", tmp_path / "nowhere")
+    monkeypatch.setattr(litert.shutil, "which", lambda _: None)
+    assert main(["--install"]) == 2
+    assert "npm must be installed" in capsys.readouterr().err
+
+    def npm(command, **_):
+        assert command[:2] == ["npm", "install"] and command[-1] == f"{litert.PACKAGE}@{litert.VERSION}"
+        package(litert.cache_folder())
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(litert.shutil, "which", lambda _: "npm")
+    monkeypatch.setattr(litert.subprocess, "run", npm)
+    assert main(["--install"]) == 0
+    monkeypatch.setattr(litert.subprocess, "run", lambda *_, **__: pytest.fail("fetched again"))
+    assert main(["--install"]) == 0
+    monkeypatch.setattr(litert, "find", lambda: (_ for _ in ()).throw(InputError("none")))
+    failed = subprocess.CompletedProcess([], 1, "", "no network")
+    monkeypatch.setattr(litert.subprocess, "run", lambda *_, **__: failed)
+    assert main(["--install"]) == 2
+    assert "must end well. Received: no network" in capsys.readouterr().err
 
 
 def test_the_page_can_be_written_for_a_host_of_static_files(tmp_path, site, capsys):
