@@ -11,7 +11,6 @@ Writes yaw_scale.json beside this file. Needs the folder of annotated faces (EDG
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +41,16 @@ def distances(fitted_deg: np.ndarray, labelled_deg: np.ndarray, line: tuple[floa
 
 def yaws(split: str) -> tuple[int, np.ndarray, np.ndarray]:
     """(faces of the split, fitted (N,), labelled (N,)) in degrees, of those that have both."""
-    from edgeface.datasets.turned import with_3d_labels
+    from edgeface.datasets.turned.views import fitted_heads
     from edgeface.training.config import SourceConfig, TrainConfig
     from edgeface.training.sources import packed_source
 
     source = SourceConfig(SET, split=split)
     usual = TrainConfig("ccr_s", (source,))
     faces = packed_source(source, usual.pack_size, usual.pack_scale, Path("runs/cache"))
-    blank = replace(faces, pose_deg=np.full_like(faces.pose_deg, np.nan))
-    labelled, fitted = faces.pose_deg[:, 0], with_3d_labels(blank).pose_deg[:, 0]
-    both = np.isfinite(labelled) & np.isfinite(fitted)
-    return len(faces), fitted[both], labelled[both]
+    heads, labelled = fitted_heads(faces), faces.pose_deg[:, 0]
+    both = np.isfinite(labelled) & heads.fitted
+    return len(faces), heads.pose_deg[both, 0], labelled[both]
 
 
 def main(args: list[str] | None = None) -> int:

@@ -262,7 +262,8 @@ def already_trained(config: TrainConfig, out: Path, name: str) -> bool:
 
 def _check_same(config: TrainConfig, out: Path) -> None:
     """InputError where the folder holds a run of another config."""
-    wanted, found = chosen(config), read_json(out / CONFIG).get("config", {})
+    # Through JSON, so that both sides are lists, floats and strings.
+    wanted, found = json.loads(json.dumps(chosen(config))), read_json(out / CONFIG).get("config", {})
     with suppress(InputError):  # of a newer edgeface, with keys unknown here: other than any config
         found = chosen(from_dict(TrainConfig, found, str(out / CONFIG)))
     changed = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -20,10 +21,11 @@ from edgeface.files import read_json, write_json
 from edgeface.markup import PROTOCOLS
 from edgeface.models.io import load_model
 from edgeface.models.presets import build
+from edgeface.training.config import as_dict
 from edgeface.training.evaluate import evaluate
 from edgeface.training.networks import load_network
 from edgeface.training.pipeline import Source
-from edgeface.training.train import network_config_of, start_from, train, untrained_heads
+from edgeface.training.train import _check_same, network_config_of, start_from, train, untrained_heads
 from edgeface.training.trainer import Schedule
 from tests.training import tiny
 
@@ -112,6 +114,14 @@ def test_a_finished_run_is_reused_or_refused(finished):
     assert (out / "model.keras").stat().st_mtime_ns == before and "already" in said[-1]
     with pytest.raises(InputError, match=r"this config's run. Received: a run with other \['seed'\]"):
         train(tiny.config(seed=1), out, say=quiet)
+
+
+def test_a_config_of_tuples_is_the_one_that_was_written_as_lists(tmp_path):
+    config = replace(tiny.config(), model={"widths": (8, 16), "stream_slices": None})
+    write_json(tmp_path / "config.json", {"config": as_dict(config)})
+    _check_same(config, tmp_path)
+    with pytest.raises(InputError, match=r"a run with other \['model'\]"):
+        _check_same(replace(config, model={"widths": (8, 32), "stream_slices": None}), tmp_path)
 
 
 def test_a_run_of_before_a_key_was_added_is_this_configs_and_one_with_an_unknown_key_is_not(finished, tmp_path):
