@@ -3,8 +3,9 @@
 One small network, the same steps, mixtures that differ by one thing each. ``photographs``: their 2D points, and the
 pose of the head laid over them, without which there would be none to train. Added, one after the other: ``rendered``
 faces by their 2D points alone; ``fitted``: the 3D points of that same head; ``turned``: views of the photographs turned
-to profile, by their 3D points and poses. Beside them all but the rendered ones, and the photographs with rendered faces
-that bring 3D points and poses of their own. Sources keep their weights among themselves.
+to profile, by their 3D points and poses; ``nodded``: the same with more pitch, and views raised and bowed; ``rare``:
+photographs of rare poses drawn more often. Beside them all but the rendered ones, and the photographs with rendered
+faces that bring 3D points and poses of their own. Sources keep their weights among themselves.
 
 Scored on AFLW2000-3D's 199 faces by the head of 68 2D points (against 3D ones), of 21 visible points, which every
 arm trains, and of 68 3D points where it is trained; on 300W common. The first also chose how the fitted head's labels
@@ -18,6 +19,7 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from edgeface.datasets.turned.views import NOD_DEG, YAW_DEG
 from results.command import run
 from results.trials import CONFIGS, HERE, SHORT, sweep, trial, trial_config
 
@@ -32,7 +34,9 @@ ARMS = (
     "photographs, rendered",
     "photographs, rendered, fitted",
     "photographs, rendered, fitted, turned",
-    "photographs, fitted, turned",
+    "photographs, rendered, fitted, turned, nodded",
+    "photographs, rendered, fitted, turned, nodded, rare",
+    "photographs, fitted, turned, nodded, rare",
     OWN,
 )
 MARKUPS_2D = {"300w": ("ibug68",), "aflw": ("ibug68", "aflw21", "mtfl5"), "youtube_faces": ("ibug68",)}
@@ -53,13 +57,17 @@ def mixture(sources: tuple[SourceConfig, ...], arm: str) -> tuple[SourceConfig, 
     parts = arm.split(", ")
     kept = []
     for source in sources:
+        source = source if "rare" in parts else replace(source, evenness=0.0)
         if source.set == "synthetic":
             if arm == OWN:
                 kept.append(replace(source, pose=True, markups=()))
             elif "rendered" in parts:
                 kept.append(replace(source, pose=False, markups=RENDERED_2D))
+        elif source.turned and "nodded" in parts:
+            kept.append(source)
         elif source.turned:
-            kept += [source] if "turned" in parts else []
+            aside = "turned" in parts and source.turned_yaw == YAW_DEG
+            kept += [replace(source, turned_nod=NOD_DEG)] if aside else []
         elif source.fit_3d and "fitted" not in parts:
             # The same head still gives the pose.
             kept.append(replace(source, markups=MARKUPS_2D[source.set]))

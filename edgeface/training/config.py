@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from edgeface.datasets.turned.views import MOST_NOD_DEG, NOD_DEG, YAW_DEG
 from edgeface.errors import InputError
 from edgeface.training.augment import AugmentConfig
 
@@ -29,12 +30,18 @@ class SourceConfig:
     """Give faces that have 68 points but no full pose the one that lays a mean 3D head over them."""
     turned: int = 0
     """That many turned views of every face instead of the face itself; needs ibug68 points."""
+    turned_yaw: tuple[float, float] = YAW_DEG
+    """The views' range of |yaw| in degrees. From 0 on, with a larger turned_nod: heads raised and bowed."""
+    turned_nod: float = NOD_DEG
+    """Standard deviation of the views' change of pitch in degrees."""
     fit_3d: bool = False
     """3D points (ibug68_3d) and missing angles of a head laid over the 68 points."""
     yaw_scale: float = 1.0
     """Times the yaw of the heads that are laid over this source's faces: AFLW's yaw is that of another head."""
     fitted_yaw: float = 0.0
     """Share of the laid head's yaw in a yaw that the set labels too: two noisy measures of one angle."""
+    evenness: float = 0.0
+    """0: faces as often as they come. Towards 1: those of rare head poses more often, up to eight times."""
     markups: tuple[str, ...] = ()
     """Use these markups' labels alone; empty: all that the network has a head for."""
     dir: str | None = None
@@ -43,12 +50,18 @@ class SourceConfig:
     def __post_init__(self) -> None:
         _must(self.turned >= 0, "turned", ">= 0", self.turned)
         _must(not (self.turned and self.fit_3d), "fit_3d", "off where turned is set: turned views have 3D points", True)
+        low, high = self.turned_yaw
+        _must(0 <= low < high <= 90, "turned_yaw", "two rising angles in 0 to 90", self.turned_yaw)
+        _must(0 <= self.turned_nod <= MOST_NOD_DEG, "turned_nod", f"in 0 to {MOST_NOD_DEG:g}", self.turned_nod)
+        usual = (self.turned_yaw, self.turned_nod) == (YAW_DEG, NOD_DEG)
+        _must(self.turned or usual, "turned", "set where turned_yaw or turned_nod is", self.turned)
         _must(self.weight > 0, "weight", "> 0", self.weight)
         _must(self.yaw_scale > 0, "yaw_scale", "> 0", self.yaw_scale)
         lays_heads = bool(self.fit_3d or self.turned)
         _must(lays_heads or self.yaw_scale == 1, "yaw_scale", "1 without fit_3d or turned", self.yaw_scale)
         _must(0 <= self.fitted_yaw <= 1, "fitted_yaw", "between 0 and 1", self.fitted_yaw)
         _must(self.fit_3d or self.fitted_yaw == 0, "fitted_yaw", "0 without fit_3d", self.fitted_yaw)
+        _must(0 <= self.evenness <= 1, "evenness", "between 0 and 1", self.evenness)
         _must(self.limit is None or self.limit > 0, "limit", "> 0", self.limit)
 
 

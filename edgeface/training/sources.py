@@ -22,11 +22,13 @@ from edgeface.datasets.posefit import filled_pose
 from edgeface.datasets.sample import FaceSample
 from edgeface.datasets.synthetic import face_seed, render_face
 from edgeface.datasets.turned import turned_faces, with_3d_labels
+from edgeface.datasets.turned.views import NOD_DEG, YAW_DEG
 from edgeface.errors import InputError
 from edgeface.files import read_json, write_json
 from edgeface.training.config import SourceConfig, TrainConfig
 from edgeface.training.packing import faces_without_label, pack_usable, unknown_labels
 from edgeface.training.pipeline import Source
+from edgeface.training.rarity import evened
 
 SLICE = 250
 """Faces rendered by one job; a single job is done in this process."""
@@ -82,9 +84,11 @@ def load_sources(
             raise InputError(
                 f"sources.{i} ({label}) must label one of {', '.join(markups)}. Received: {used or 'none'}"
             )
-        say(f"source {label}: {len(packed)} faces, weight {s.weight:g}, {', '.join(used) or 'pose alone'}")
+        drawn = evened(packed, s.evenness) if s.evenness else packed
+        more = f", {len(drawn)} with copies of rare poses" if s.evenness else ""
+        say(f"source {label}: {len(packed)} faces{more}, weight {s.weight:g}, {', '.join(used) or 'pose alone'}")
         _say_what_is_lacking(label, packed, used, pose, skipped, say)
-        sources.append(Source(packed, s.weight, label, s.markups or None, pose, skipped))
+        sources.append(Source(drawn, s.weight, label, s.markups or None, pose, skipped))
     return sources
 
 
@@ -151,11 +155,15 @@ def packed_and_skipped(
 
 def _pack(source: SourceConfig, size: int, scale: float, cache: Path) -> tuple[PackedFaces, tuple[str, ...]]:
     if source.turned:
-        faces, skipped = packed_and_skipped(replace(source, turned=0), size, scale, cache)
-        return turned_faces(faces, source.turned, TURN_SEED), skipped
+        faces, skipped = packed_and_skipped(_unturned(source), size, scale, cache)
+        return turned_faces(faces, source.turned, TURN_SEED, source.turned_yaw, source.turned_nod), skipped
     if source.set != "synthetic":
         return pack_usable(load_set(source.set, source.split, source.limit, source.dir), size, scale)
     return _rendered(source, size, scale), ()
+
+
+def _unturned(source: SourceConfig) -> SourceConfig:
+    return replace(source, turned=0, turned_yaw=YAW_DEG, turned_nod=NOD_DEG)
 
 
 def _rendered(source: SourceConfig, size: int, scale: float) -> PackedFaces:
@@ -198,7 +206,7 @@ def _key(source: SourceConfig, size: int, scale: float) -> str:
     """A hash of what decides the packed faces: the request, the annotations and the code that reads or renders."""
     digest = hashlib.sha256(json.dumps([source.set, source.split, source.limit, size, scale]).encode())
     if source.turned:
-        digest.update(json.dumps([source.turned, TURN_SEED]).encode())
+        digest.update(json.dumps([source.turned, TURN_SEED, source.turned_yaw, source.turned_nod]).encode())
     for path in _code(source):
         digest.update(path.read_bytes())
     root = Path(source.dir) if source.dir else faces_root()

@@ -228,6 +228,35 @@ def test_a_few_unknown_points_do_no_harm(faces, same_heads):
     assert away.mean() < 2.0
 
 
+def test_nodded_views_are_raised_and_bowed_without_turning_further(params, faces, same_heads):
+    source = only(faces, "ibug68")
+    views = turned_faces(source, 6, 3, yaw_deg=(0, 30), nod_deg=20)
+    yaw, pitch = (views.pose_deg[:, i].reshape(len(POSES), 6) for i in range(2))
+    own = np.array(POSES)
+    # Never back to where the face is not seen; up to 2 degrees are the fit's.
+    assert (np.abs(yaw[:3]) < 30.1).all() and (np.abs(yaw[1:]) > np.minimum(np.abs(own[1:, :1]), 30) - 2).all()
+    assert np.ptp(pitch, axis=1).min() > 20 and np.abs(pitch - own[:, 1:2]).max() < 2 * 20 + 4
+    usual = turned_faces(source, 6, 3).pose_deg[:, 1].reshape(len(POSES), 6)
+    assert np.abs(usual - own[:, 1:2]).max() < 2 * 6 + 4
+    # The labels are those of the head rendered so, as of the views turned aside.
+    for i in range(0, len(views), 5):
+        again = render_params(replace(params[i // 6], pose_deg=tuple(views.pose_deg[i].tolist())), 160)
+        away = in_box(views.landmarks["ibug68_3d"][i]) - in_box(again.landmarks_px["ibug68_3d"])
+        assert 100 * np.linalg.norm(away, axis=-1).mean() < 5
+
+
+@pytest.mark.parametrize("yaw", [(30, 20), (-5, 20), (20, 91), (20, 20)])
+def test_range_of_yaw_must_rise(faces, yaw):
+    with pytest.raises(InputError, match="yaw_deg must be two rising angles in 0 to 90. Received"):
+        turned_faces(faces, 1, 0, yaw_deg=yaw)
+
+
+@pytest.mark.parametrize("nod", [-1, 26, float("nan")])
+def test_nod_must_leave_the_face_in_sight(faces, nod):
+    with pytest.raises(InputError, match="nod_deg must be in 0 to 25. Received"):
+        turned_faces(faces, 1, 0, nod_deg=nod)
+
+
 @pytest.mark.parametrize("per_face", [0, -1, 1.5, True, None])
 def test_per_face_must_be_a_count(faces, per_face):
     with pytest.raises(InputError, match="per_face must be"):

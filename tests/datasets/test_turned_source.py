@@ -50,6 +50,38 @@ def test_a_source_of_turned_views(cache):
     assert any("synthetic/train turned x2: 8 faces" in line for line in said)
 
 
+def test_a_source_of_nodded_views_has_a_cache_of_its_own(cache):
+    (aside,), _ = load(config(turned=2), cache)
+    (nodded,), _ = load(config(turned=2, turned_yaw=[0, 30], turned_nod=20), cache)
+    assert np.ptp(nodded.packed.pose_deg[:, 1]) > np.ptp(aside.packed.pose_deg[:, 1])
+    (again,), _ = load(config(turned=2), cache)
+    assert again.packed.fingerprint() == aside.packed.fingerprint() != nodded.packed.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("fields", "must"),
+    [
+        ({"turned_nod": 20.0}, "turned must be set where turned_yaw or turned_nod is. Received: 0"),
+        ({"turned": 2, "turned_nod": 30.0}, "turned_nod must be in 0 to 25. Received: 30"),
+        ({"turned": 2, "turned_yaw": [40, 20]}, "turned_yaw must be two rising angles in 0 to 90. Received"),
+    ],
+)
+def test_a_view_that_cannot_be_is_refused_before_any_work(fields, must):
+    with pytest.raises(InputError, match=must):
+        config(**fields)
+
+
+def test_an_even_source_draws_rare_poses_more_often(cache, monkeypatch):
+    poses = np.float32([[0, 0, 0], [0, 0, 0], [60, 0, 0], [0, 0, 0]])
+    known = replace(packed_source(SourceConfig(**SET), 160, 1.6, cache), pose_deg=poses)
+    monkeypatch.setattr(sources, "packed_and_skipped", lambda *_: (known, ()))
+    (even,), said = load(config(evenness=1.0), cache)
+    np.testing.assert_array_equal(even.packed.ids, known.ids[[0, 1, 2, 2, 2, 3]])
+    assert any("4 faces, 6 with copies of rare poses, weight" in line for line in said)
+    (plain,), _ = load(config(), cache)
+    assert plain.packed is known
+
+
 def test_the_yaw_of_a_source_is_scaled_and_nothing_else(cache):
     (plain,), _ = load(config(turned=2), cache)
     (scaled,), _ = load(config(turned=2, yaw_scale=1.1), cache)

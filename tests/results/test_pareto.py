@@ -1,7 +1,10 @@
 """The candidates of results/pareto.py and the mixtures of results/sources.py are what their names say."""
 
+from dataclasses import replace
+
 import pytest
 
+from edgeface.datasets.turned.views import NOD_DEG, YAW_DEG
 from edgeface.errors import InputError
 from edgeface.files import write_json
 from edgeface.training.config import load_config
@@ -56,8 +59,13 @@ def test_mixtures_differ_by_what_they_are_named_for():
     assert len(rendered) == 1 and not rendered[0].pose and "ibug68_3d" not in rendered[0].markups
     fitted = kept["photographs, rendered, fitted"]
     assert sources.trains_3d(fitted) and rendered[0] in fitted and not any(s.turned for s in fitted)
-    assert kept["photographs, rendered, fitted, turned"] == all_sources
-    assert [s for s in all_sources if s.set != "synthetic"] == list(kept["photographs, fitted, turned"])
+    turned = [s for s in kept["photographs, rendered, fitted, turned"] if s not in fitted]
+    assert len(turned) == 2 and all(s.turned and (s.turned_yaw, s.turned_nod) == (YAW_DEG, NOD_DEG) for s in turned)
+    nodded = kept["photographs, rendered, fitted, turned, nodded"]
+    assert any(s.turned_yaw[0] == 0 for s in nodded) and all(s.turned_nod > NOD_DEG for s in nodded if s.turned)
+    assert [replace(s, evenness=0.0) for s in all_sources] == list(nodded) != list(all_sources)
+    assert kept["photographs, rendered, fitted, turned, nodded, rare"] == all_sources
+    assert [s for s in all_sources if s.set != "synthetic"] == list(kept["photographs, fitted, turned, nodded, rare"])
     own = [s for s in kept[sources.OWN] if s not in photographs]
     assert len(own) == 1 and own[0].pose and not own[0].markups and sources.trains_3d(kept[sources.OWN])
     # The poses of the photographs are the same ones everywhere.

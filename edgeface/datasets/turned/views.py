@@ -16,10 +16,13 @@ from edgeface.geometry import square_crop
 from edgeface.headpose import from_matrix, to_matrix
 
 YAW_DEG = (20.0, 90.0)
-"""Range of |yaw| of the views."""
+"""Range of |yaw| of the views, where none is asked for."""
 LEAST_TURN_DEG = 8.0
-PITCH_DEG = 6.0
-"""Standard deviation of the change of pitch."""
+"""Unless the range of |yaw| begins below it."""
+NOD_DEG = 6.0
+"""Standard deviation of the change of pitch, where none is asked for."""
+MOST_NOD_DEG = 25.0
+"""Of that standard deviation. Twice it is the furthest nod; beyond 50 degrees the picture shows little of the face."""
 ROLL_DEG = 6.0
 """Standard deviation of the views' roll."""
 FRONTAL_DEG = 10.0
@@ -36,18 +39,29 @@ def fitted_heads(packed: PackedFaces) -> FittedHeads:
     return fit_heads(packed.landmarks["ibug68"], packed.visible["ibug68"])
 
 
-def turned_faces(packed: PackedFaces, per_face: int, seed: int) -> PackedFaces:
+def turned_faces(
+    packed: PackedFaces,
+    per_face: int,
+    seed: int,
+    yaw_deg: tuple[float, float] = YAW_DEG,
+    nod_deg: float = NOD_DEG,
+) -> PackedFaces:
     """``per_face`` turned views of every face over whose ibug68 points a head can be laid; the others are left out.
 
     Each view is turned further to the side the face already looks to (either side near frontal): |yaw| is spread
-    evenly over `YAW_DEG`, in as many strips as there are views. Labels: ibug68_3d (hidden points too, not visible),
-    full pose, and the faces' own points of `CARRIED`, put on the head where they are marked. Same
-    faces and seed, same bytes; a face's views do not depend on the faces beside it.
+    evenly over ``yaw_deg``, in as many strips as there are views. ``nod_deg``: standard deviation of the change of
+    pitch. Labels: ibug68_3d (hidden points too, not visible), full pose, and the faces' own points of `CARRIED`, put
+    on the head where they are marked. Same faces and seed, same bytes; a face's views do not depend on the faces
+    beside it.
     """
     if isinstance(per_face, bool) or not isinstance(per_face, (int, np.integer)) or per_face < 1:
         raise InputError(f"per_face must be a whole number >= 1. Received: {per_face!r}")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise InputError(f"seed must be a whole number >= 0. Received: {seed!r}")
+    if not 0 <= yaw_deg[0] < yaw_deg[1] <= 90:
+        raise InputError(f"yaw_deg must be two rising angles in 0 to 90. Received: {yaw_deg!r}")
+    if not 0 <= nod_deg <= MOST_NOD_DEG:
+        raise InputError(f"nod_deg must be in 0 to {MOST_NOD_DEG:g}. Received: {nod_deg!r}")
     heads = fitted_heads(packed)
     chosen = np.flatnonzero(heads.fitted)
     if not len(chosen):
@@ -66,7 +80,7 @@ def turned_faces(packed: PackedFaces, per_face: int, seed: int) -> PackedFaces:
         marked = [np.where(packed.visible[n][face][:, None], packed.landmarks[n][face], np.nan) for n in carried]
         everything = np.concatenate([sheet.points, *(lifted(sheet, points_px, side) for points_px in marked)])
         rng = np.random.default_rng([int(seed), *packed.ids[face].encode()])
-        for number, (rotation, spin_deg) in enumerate(_rotations(heads, face, per_face, rng)):
+        for number, (rotation, spin_deg) in enumerate(_rotations(heads, face, per_face, yaw_deg, nod_deg, rng)):
             vertices, turned = turn(sheet, rotation, spin_deg, everything)
             box = face_box({"ibug68_3d": turned[:68, :2] * (1, -1)})
             matrix = square_crop(box, packed.scale).matrix(side)
@@ -116,25 +130,33 @@ def _faces_camera(heads: FittedHeads, face: int) -> np.ndarray:
 
 
 def _rotations(
-    heads: FittedHeads, face: int, per_face: int, rng: np.random.Generator
+    heads: FittedHeads,
+    face: int,
+    per_face: int,
+    yaw_deg: tuple[float, float],
+    nod_deg: float,
+    rng: np.random.Generator,
 ) -> list[tuple[np.ndarray, float]]:
     """What to turn the head by, (3, 3) each, in camera axes, and how many degrees of it are in the picture's plane."""
     own = heads.rotation[face]
     yaw, pitch = (float(v) for v in heads.pose_deg[face, :2])
     sign = np.sign(yaw) if abs(yaw) > FRONTAL_DEG else 0
-    low, high = YAW_DEG
+    low, high = yaw_deg
     edges = np.linspace(low, high, per_face + 1)
     out = []
     for a, b in zip(edges[:-1], edges[1:], strict=True):
         side = sign or (1.0 if rng.random() < 0.5 else -1.0)
         target = rng.uniform(a, b)
-        least = min(side * yaw + LEAST_TURN_DEG, high)
+        least = min(side * yaw + min(LEAST_TURN_DEG, low), high)
         # Already beyond the strip: somewhere between there and profile.
         target = target if target >= least else rng.uniform(least, high)
-        nod, lean = np.clip(rng.standard_normal(2), -2, 2) * (PITCH_DEG, ROLL_DEG)
+        nod, lean = np.clip(rng.standard_normal(2), -2, 2) * (nod_deg, ROLL_DEG)
         # A new upright head instead of a turn about the old one's axis: from a leaning head that would lead to angles
-        # of +-120 degrees near profile, where pitch and roll mean little. Augmentation leans it again.
-        new = to_matrix(np.array([side * target, pitch + nod, side * lean])).T
+        # of +-120 degrees near profile. Near there a nod is a turn in the picture's plane, which the roll takes back;
+        # what is left of the nod leans the head towards the camera. Augmentation leans it the other way.
+        nodded = pitch + nod
+        lean += nodded * np.sin(np.deg2rad(target))
+        new = to_matrix(np.array([side * target, nodded, side * lean])).T
         before, after = (np.arctan2(r[0, 1], r[1, 1]) for r in (own, new))
         out.append((new @ own.T, float(np.rad2deg(before - after))))
     return out

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgeface.training.rarity import MOST, copies
+
+NAN = np.nan
+# 64 faces that look at the camera, 4 raised ones, 1 in profile, 1 bowed one; one without a pose, one with yaw alone.
+POSES = np.float32([[3, -5, 1]] * 64 + [[-3, 15, 0]] * 4 + [[80, -5, 40], [0, -35, 0], [NAN, NAN, NAN], [80, NAN, NAN]])
+
+
+def test_rare_poses_are_drawn_more_often():
+    np.testing.assert_array_equal(copies(POSES, 0.5), [1] * 64 + [4] * 4 + [8, 8] + [1, 1])
+    # Even: 16 times 4 faces are 64, but no face more than `MOST` times.
+    np.testing.assert_array_equal(copies(POSES, 1.0), [1] * 64 + [MOST] * 6 + [1, 1])
+    np.testing.assert_array_equal(copies(POSES, 0.0), 1)
+
+
+def test_both_sides_are_one_pose():
+    both = np.float32([[20, 0, 0], [-20, 0, 0], [20, 0, 50], [50, 0, 0]])
+    np.testing.assert_array_equal(copies(both, 1.0), [1, 1, 1, 3])
+
+
+@pytest.mark.parametrize("poses", [np.full((3, 3), NAN, np.float32), np.empty((0, 3), np.float32)])
+def test_faces_without_poses_stay(poses):
+    np.testing.assert_array_equal(copies(poses, 1.0), np.ones(len(poses), int))
