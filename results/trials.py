@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import multiprocessing.connection
+import os
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -100,7 +103,10 @@ def start_by_name(network, seed: int) -> None:
 
 
 def apart(work: Callable[..., Any], *args: Any) -> Any:
-    """What ``work(*args)`` returns, worked out in a fresh process that ends with it. InputError where it fails."""
+    """What ``work(*args)`` returns, worked out in a fresh process that ends with it. InputError where it fails.
+
+    A process that is killed takes the fresh one with it.
+    """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
     child = context.Process(target=_answer, args=(there, work, args))
@@ -120,12 +126,19 @@ def apart(work: Callable[..., Any], *args: Any) -> Any:
 
 
 def _answer(there, work: Callable[..., Any], args: tuple) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         there.send(("row", work(*args)))
     except InputError as error:
         there.send(("refused", str(error)))
     except Exception:
         there.send(("error", traceback.format_exc()))
+
+
+def _end_with_parent() -> None:
+    """A study that is killed leaves no training behind that would write where the next one does."""
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 def sweep(path: Path, jobs: Sequence[Row], run_one: Callable[..., Row], command: str, again: bool = False) -> None:

@@ -1,11 +1,16 @@
 """Short runs side by side: equal starts, processes of their own, rows, comparisons pair by pair."""
 
+import multiprocessing
 import os
+import signal
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgeface.errors import InputError
+from edgeface.files import write_text
 from edgeface.training.config import SourceConfig, TrainConfig
 from results import paired, rows, trials
 
@@ -48,6 +53,43 @@ def test_work_apart_is_another_process_and_its_failure_is_told():
         trials.apart(_refuse)
     with pytest.raises(InputError, match="Received: exit code 3"):
         trials.apart(os._exit, 3)
+
+
+def test_a_killed_study_takes_its_trial_with_it(tmp_path):
+    told = tmp_path / "pid"
+    context = multiprocessing.get_context("spawn")
+    study = context.Process(target=_study, args=(str(told),))
+    study.start()
+    trial = int(_within(60, lambda: told.exists() and told.read_text()))
+    os.kill(study.pid, signal.SIGKILL)
+    study.join()
+    assert _within(20, lambda: not _runs(trial))
+
+
+def _study(path: str) -> None:
+    trials.apart(_tell_and_sleep, path)
+
+
+def _tell_and_sleep(path: str) -> None:
+    write_text(Path(path), str(os.getpid()))
+    time.sleep(120)
+
+
+def _runs(pid: int) -> bool:
+    """Whether it lives: one that has ended and that nobody has asked for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _within(seconds: float, look):
+    """What ``look()`` gives as soon as it is true, asked until then."""
+    end = time.monotonic() + seconds
+    while not (found := look()) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert found
+    return found
 
 
 def _refuse():
