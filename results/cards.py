@@ -128,9 +128,10 @@ def _pose(scores: dict[str, Any]) -> list[str]:
 
 def _training(float_run: dict[str, Any], twin: dict[str, Any]) -> str:
     config = float_run["config"]
-    shares = {s["name"]: s["weight"] for s in float_run["sources"]}
-    total = sum(shares.values())
-    sources = [[s["name"], f"{s['faces']:,}", f"{100 * s['weight'] / total:.0f} %"] for s in float_run["sources"]]
+    total = sum(s["weight"] for s in float_run["sources"])
+    sources = [
+        [s["name"] + _copied(s), f"{s['faces']:,}", f"{100 * s['weight'] / total:.0f} %"] for s in float_run["sources"]
+    ]
     terms = sorted({TERMS[s["set"]] for s in config["sources"]})
     return "\n\n".join(
         [
@@ -143,6 +144,11 @@ def _training(float_run: dict[str, Any], twin: dict[str, Any]) -> str:
             "Terms of the data: " + "; ".join(terms) + ".",
         ]
     )
+
+
+def _copied(source: dict[str, Any]) -> str:
+    # Runs of before poses were evened do not count what is drawn.
+    return ", rare poses more often" if source.get("drawn", source["faces"]) > source["faces"] else ""
 
 
 def _begun(run: dict[str, Any]) -> str:

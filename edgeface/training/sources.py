@@ -78,7 +78,7 @@ def load_sources(
             packed = _with_laid_heads(packed, s.yaw_scale, s.fitted_yaw)
         if s.fit_pose:
             packed = filled_pose(packed)
-        label = f"{s.set}/{s.split or 'all'}" + (f" turned x{s.turned}" if s.turned else "")
+        label = f"{s.set}/{s.split or 'all'}" + _views(s)
         used = s.markups or tuple(m for m in markups if m in packed.landmarks)
         if not set(used) & set(markups) and not pose:
             raise InputError(
@@ -90,6 +90,13 @@ def load_sources(
         _say_what_is_lacking(label, packed, used, pose, skipped, say)
         sources.append(Source(drawn, s.weight, label, s.markups or None, pose, skipped))
     return sources
+
+
+def _views(source: SourceConfig) -> str:
+    if not source.turned:
+        return ""
+    low, high = source.turned_yaw
+    return f" turned x{source.turned}" + (f" to {low:g}-{high:g} deg" if source.turned_yaw != YAW_DEG else "")
 
 
 def _with_laid_heads(packed: PackedFaces, yaw_scale: float, fitted_yaw: float) -> PackedFaces:

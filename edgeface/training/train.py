@@ -272,12 +272,17 @@ def _check_same(config: TrainConfig, out: Path) -> None:
 
 
 def _source_facts(sources: list[Source]) -> list[dict[str, Any]]:
-    """What was trained on, and what was not: faces left out with their reasons, labels that are unknown."""
+    """What was trained on, and what was not: faces left out with their reasons, labels that are unknown.
+
+    ``drawn`` counts a face of a rare pose as often as it is drawn beside the others (`SourceConfig.evenness`), and so
+    do the unknown labels.
+    """
     return [
         {
             "name": s.name,
-            "faces": len(s.packed),
+            "faces": _distinct(s),
             "weight": s.weight,
+            "drawn": len(s.packed),
             "skipped": list(s.skipped),
             "unknown": unknown_labels(s.packed, s.markups or tuple(s.packed.landmarks), s.pose),
         }
@@ -285,11 +290,15 @@ def _source_facts(sources: list[Source]) -> list[dict[str, Any]]:
     ]
 
 
+def _distinct(source: Source) -> int:
+    return len(np.unique(source.packed.ids))
+
+
 def _say_other_faces(out: Path, sources: list[Source], say: Callable[[str], None]) -> None:
     """A warning where the run began with other faces: it can go on, but not as if it had never stopped."""
     recorded = read_json(out / CONFIG).get("sources") if (out / CONFIG).exists() else None
     began = [(s["name"], s["faces"]) for s in recorded or ()]
-    now = [(s.name, len(s.packed)) for s in sources]
+    now = [(s.name, _distinct(s)) for s in sources]
     if recorded and began != now:
         text = [", ".join(f"{name} {faces}" for name, faces in pairs) for pairs in (began, now)]
         say(f"not the faces that this run began with: {text[0]} then, {text[1]} now; its batches differ from here on")

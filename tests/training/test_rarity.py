@@ -3,7 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgeface.files import read_json
 from edgeface.training.rarity import MOST, copies
+from edgeface.training.train import train
+from tests.training import tiny
 
 NAN = np.nan
 # 64 faces that look at the camera, 4 raised ones, 1 in profile, 1 bowed one; one without a pose, one with yaw alone.
@@ -25,3 +28,15 @@ def test_both_sides_are_one_pose():
 @pytest.mark.parametrize("poses", [np.full((3, 3), NAN, np.float32), np.empty((0, 3), np.float32)])
 def test_faces_without_poses_stay(poses):
     np.testing.assert_array_equal(copies(poses, 1.0), np.ones(len(poses), int))
+
+
+def test_a_record_counts_faces_and_how_often_they_are_drawn(tmp_path):
+    faces = {"set": "synthetic", "split": "train", "limit": 16, "evenness": 1.0}
+    config = tiny.config(steps=2, epoch_steps=2, validation=None, sources=[faces])
+    out, said = tmp_path / "runs" / "even", []
+    for _ in range(2):
+        train(config, out, say=said.append)
+        (facts,) = read_json(out / "config.json")["sources"]
+        assert facts["faces"] == 16 < facts["drawn"] <= 16 * MOST
+        assert any(f"16 faces, {facts['drawn']} with copies of rare poses" in line for line in said)
+    assert not any("not the faces that this run began with" in line for line in said)
