@@ -9,6 +9,7 @@ from convert.metadata import sha256
 from convert.parity_file import load_parity
 from edgeface import zoo
 from edgeface.card import Card, read_card
+from edgeface.datasets.turned import fit
 from edgeface.datasets.turned import model as head
 from edgeface.files import read_json
 from edgeface.headpose import ANGLES
@@ -167,7 +168,8 @@ def _choices(config: dict[str, Any]) -> str:
             f"(`edgeface/datasets/turned/model.py`): its depth (`RELIEF`, {head.RELIEF:g} times theirs), how far the "
             f"jaw's angle lies back (`JAW_BACK_CM`, {head.JAW_BACK_CM:g} cm), how far the chin's point lies under the "
             f"chin (`CHIN_BACK_CM`, {head.CHIN_BACK_CM:g} cm), the zero of its pitch (`ZERO_PITCH_DEG`, "
-            f"{head.ZERO_PITCH_DEG:g} degrees) and where 300W-LP's points lie on it (`LABEL_SHIFTS_CM`, "
+            f"{head.ZERO_PITCH_DEG:g} degrees), how little a contour point's place along the outline counts (`ALONG`, "
+            f"`fit.py` beside it, {fit.ALONG:g}) and where 300W-LP's points lie on it (`LABEL_SHIFTS_CM`, "
             f"{len(head.LABEL_SHIFTS_CM)} groups of points; `results/labels.json` tries such shifts on the half of "
             "the faces that did not choose them)"
         )

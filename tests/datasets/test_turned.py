@@ -10,7 +10,7 @@ from edgeface.datasets.packed import PackedFaces, pack_faces
 from edgeface.datasets.sample import FaceSample
 from edgeface.datasets.synthetic import render_params, sample_params
 from edgeface.datasets.synthetic.params import FaceParams, Look
-from edgeface.datasets.turned import model, turned_faces, with_3d_labels
+from edgeface.datasets.turned import fit, model, turned_faces, with_3d_labels
 from edgeface.datasets.turned.fit import fit_heads
 from edgeface.errors import InputError
 from edgeface.headpose import geodesic_deg
@@ -73,6 +73,7 @@ def same_heads():
             patch.setattr(model, name, 0.0)
         patch.setattr(model, "RELIEF", 1.0)
         patch.setattr(model, "LABEL_SHIFTS_CM", ())
+        patch.setattr(fit, "RAISED_DEG", 0.0)
         model.head_model.cache_clear()
         yield
     model.head_model.cache_clear()
@@ -95,6 +96,37 @@ def test_fitted_pose_is_the_heads(faces, same_heads):
     assert geodesic_deg(heads.pose_deg, faces.pose_deg).max() < 4.0
     exact = fit_heads(faces.landmarks["ibug68_3d"], slide=False)
     assert geodesic_deg(exact.pose_deg, faces.pose_deg).max() < 4.0
+
+
+def test_where_along_the_outline_the_jaw_is_marked_hardly_nods_the_head(faces, same_heads, monkeypatch):
+    points = faces.landmarks["ibug68"]
+    # The ends of the contour drawn 4 % of the face's height further down, as on a head that is raised.
+    lower = points.copy()
+    height = np.ptp(points[..., 1], axis=1)[:, None]
+    lower[:, 0:5, 1] += 0.04 * height
+    lower[:, 12:17, 1] += 0.04 * height
+
+    def nod():
+        return np.abs(fit_heads(lower).pose_deg[:, 1] - fit_heads(points).pose_deg[:, 1]).mean()
+
+    little = nod()
+    monkeypatch.setattr(fit, "ALONG", 1.0)
+    assert little < 0.6 * nod()
+
+
+def test_a_frontal_heads_raised_fit_is_taken_back_and_a_turned_ones_less(faces, same_heads, monkeypatch):
+    plain = fit_heads(faces.landmarks["ibug68"])
+    monkeypatch.setattr(fit, "RAISED_DEG", 5.0)
+    bowed = fit_heads(faces.landmarks["ibug68"])
+    away = geodesic_deg(plain.pose_deg, bowed.pose_deg)
+    np.testing.assert_allclose(away, 5 * np.cos(np.deg2rad(plain.pose_deg[:, 0])) ** 2, atol=0.05)
+    assert bowed.pose_deg[0, 1] < plain.pose_deg[0, 1]
+    # The face stays where it is in the picture.
+    centres = [h.origin[:, :2] + h.scale[:, None] * (h.rotation @ [0, -2, 8])[:, :2] for h in (plain, bowed)]
+    assert np.abs(centres[0] - centres[1]).max() < 4
+    exact = fit_heads(faces.landmarks["ibug68_3d"], slide=False)
+    monkeypatch.setattr(fit, "RAISED_DEG", 0.0)
+    np.testing.assert_array_equal(exact.pose_deg, fit_heads(faces.landmarks["ibug68_3d"], slide=False).pose_deg)
 
 
 def test_turned_labels_are_those_of_the_head_rendered_at_the_turned_pose(params, turned):
