@@ -28,6 +28,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "bounds": lambda: tables.BOUNDS_TEXT,
         "accuracy": tables.accuracy,
         "labels": studies.labels,
+        "laid_heads": studies.laid_heads,
         "yaw_scale": studies.yaw_scale,
         "prices": tables.prices,
         "presets": tables.presets,

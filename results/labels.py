@@ -76,10 +76,11 @@ def row_of(path: Path) -> dict[str, Any]:
     from edgeface.models.io import load_model
     from edgeface.training.evaluate import run as answer
     from edgeface.training.networks import deployed
-    from results.trials import faces_of
+    from results.scoring import faces_of
 
     network, _ = load_model(path)
-    faces, _ = faces_of(network, SET, SPLIT, MARKUP)
+    _, side, _, channels = network.input_shape
+    faces = faces_of(SET, SPLIT, MARKUP, side, channels)
     answers = answer(deployed(network, network.name, MARKUP, stage_count(network)), faces)
     pixels = np.stack([crop.to_image(points) for crop, points in zip(faces.frames, answers["landmarks"], strict=True)])
     away = 100 * (faces.landmarks_px - pixels) * (1, -1) / faces.normalizer_px[:, None, None]
@@ -102,7 +103,7 @@ def row_of(path: Path) -> dict[str, Any]:
 
 
 def main(args: list[str] | None = None) -> int:
-    from results.trials import keep
+    from results.rows import keep
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", type=Path)

@@ -96,6 +96,23 @@ def _signed(values: list[float | None]) -> str:
     return "-" if any(v is None for v in values) else f"{float(np.mean(values)):+.2f}"
 
 
+def laid_heads() -> str:
+    """Poses of heads laid over the 2D points that a network finds, by yaw bin."""
+    lines = []
+    for row in stored(HERE / "laid_heads.json"):
+        for way, bins in row["ways"].items():
+            for where, b in zip(("0-30°", "30-60°", "60-90°"), bins, strict=True):
+                cells = [f"`{row['model']}`: {way}" if b is bins[0] else "", where, str(b["n"])]
+                cells += [f"{b['mae'][angle]:.2f}" for angle in ("yaw", "pitch", "roll")]
+                signed, slope = b["median_signed"]["pitch"], b["slope"]
+                lines.append(
+                    [*cells, f"{signed:+.2f}", f"{100 * slope['pitch']:+.0f} %", f"{100 * slope['yaw']:+.0f} %"]
+                )
+    head = ["points by, contour", "yaw", "faces", "yaw MAE", "pitch", "roll"]
+    head += ["pitch, median signed", "pitch per true pitch", "yaw per true yaw"]
+    return table(head, lines) if lines else NOT_YET
+
+
 def yaw_scale() -> str:
     """How AFLW's yaw and that of a laid head go together, by the head's yaw."""
     path = HERE / "yaw_scale.json"
