@@ -42,7 +42,7 @@ class Source:
 
     ``weight``: its share of the faces ("mixed") or of the batches ("alternate"), against the others'.
     ``markups``: only these are used (None: all it has). ``pose``: False masks its poses. ``skipped``: "id: reason" of
-    the faces that could not be used and are not in ``packed``.
+    the faces that could not be used and are not in ``packed``. ``copies``: how many in ``packed`` are copies of others.
     """
 
     packed: PackedFaces
@@ -51,6 +51,11 @@ class Source:
     markups: tuple[str, ...] | None = None
     pose: bool = True
     skipped: tuple[str, ...] = ()
+    copies: int = 0
+
+    @property
+    def faces(self) -> int:
+        return len(self.packed) - self.copies
 
     def __post_init__(self) -> None:
         if len(self.packed.images) == 0:

@@ -88,7 +88,7 @@ def load_sources(
         more = f", {len(drawn)} with copies of rare poses" if s.evenness else ""
         say(f"source {label}: {len(packed)} faces{more}, weight {s.weight:g}, {', '.join(used) or 'pose alone'}")
         _say_what_is_lacking(label, packed, used, pose, skipped, say)
-        sources.append(Source(drawn, s.weight, label, s.markups or None, pose, skipped))
+        sources.append(Source(drawn, s.weight, label, s.markups or None, pose, skipped, len(drawn) - len(packed)))
     return sources
 
 

@@ -280,7 +280,7 @@ def _source_facts(sources: list[Source]) -> list[dict[str, Any]]:
     return [
         {
             "name": s.name,
-            "faces": _distinct(s),
+            "faces": s.faces,
             "weight": s.weight,
             "drawn": len(s.packed),
             "skipped": list(s.skipped),
@@ -290,15 +290,11 @@ def _source_facts(sources: list[Source]) -> list[dict[str, Any]]:
     ]
 
 
-def _distinct(source: Source) -> int:
-    return len(np.unique(source.packed.ids))
-
-
 def _say_other_faces(out: Path, sources: list[Source], say: Callable[[str], None]) -> None:
     """A warning where the run began with other faces: it can go on, but not as if it had never stopped."""
     recorded = read_json(out / CONFIG).get("sources") if (out / CONFIG).exists() else None
     began = [(s["name"], s["faces"]) for s in recorded or ()]
-    now = [(s.name, _distinct(s)) for s in sources]
+    now = [(s.name, s.faces) for s in sources]
     if recorded and began != now:
         text = [", ".join(f"{name} {faces}" for name, faces in pairs) for pairs in (began, now)]
         say(f"not the faces that this run began with: {text[0]} then, {text[1]} now; its batches differ from here on")
