@@ -169,7 +169,8 @@ def _choices(config: dict[str, Any]) -> str:
             f"jaw's angle lies back (`JAW_BACK_CM`, {head.JAW_BACK_CM:g} cm), how far the chin's point lies under the "
             f"chin (`CHIN_BACK_CM`, {head.CHIN_BACK_CM:g} cm), the zero of its pitch (`ZERO_PITCH_DEG`, "
             f"{head.ZERO_PITCH_DEG:g} degrees), how little a contour point's place along the outline counts (`ALONG`, "
-            f"`fit.py` beside it, {fit.ALONG:g}) and where 300W-LP's points lie on it (`LABEL_SHIFTS_CM`, "
+            f"`fit.py` beside it, {fit.ALONG:g}), by how much a frontal head is laid too high (`RAISED_DEG`, "
+            f"{fit.RAISED_DEG:g} degrees) and where 300W-LP's points lie on it (`LABEL_SHIFTS_CM`, "
             f"{len(head.LABEL_SHIFTS_CM)} groups of points; `results/labels.json` tries such shifts on the half of "
             "the faces that did not choose them)"
         )
