@@ -26,7 +26,8 @@ heads laid over the 68 2D points that a network finds on aflw2000_3d val say so,
 agree, for they lie nearer to the heads laid so (`results.yaw_scale`)."""
 RAISED_DEG = 3.5
 """By how much a head laid over a frontal face's 2D marks is raised, for they are not quite at the heights of the
-rendered heads' own. From the side the marks show the pitch itself: it falls with the squared cosine of yaw."""
+rendered heads' own. From the side the marks show the pitch itself: it falls with the squared cosine of yaw. Chosen as
+`ALONG` was (`results.laid_heads`)."""
 ROUNDS = 14
 CHUNK = 256
 REACH_CM = 2.5
@@ -180,9 +181,9 @@ def _fit_chunk(points: np.ndarray, usable: np.ndarray, slide: bool) -> tuple[np.
     if slide:
         rotation = rotation @ _bowed(rotation)
         slots = _slide(model, coefficients, rotation)
-        turned = _matched(model, coefficients, slots) @ np.swapaxes(rotation, 1, 2)
-        scale, shift = _similar(turned[..., :2], points, base)
     turned = _matched(model, coefficients, slots) @ np.swapaxes(rotation, 1, 2)
+    if slide:
+        scale, shift = _similar(turned[..., :2], points, base)
     offset = points - (scale[:, None, None] * turned[..., :2] + shift[:, None])
     if slide:
         offset[:, :17] = np.einsum("nkij,nkj->nki", _across(turned[:, :17, :2]), offset[:, :17])
