@@ -137,7 +137,7 @@ def _training(float_run: dict[str, Any], twin: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             f"{config['steps']:,} steps of {config['batch_size']} faces in {float_run['seconds'] / 60:.0f} minutes on "
-            f"{float_run['machine']['cpus']} CPU cores (`configs/{config['name']}.toml`"
+            f"{_cores(float_run['machine']['cpus'])} (`configs/{config['name']}.toml`"
             f"{_begun(float_run)}), then {twin['steps']} steps "
             "quantisation-aware, learning from the float network alone.",
             table(["source", "faces", "share"], sources),
@@ -145,6 +145,10 @@ def _training(float_run: dict[str, Any], twin: dict[str, Any]) -> str:
             "Terms of the data: " + "; ".join(terms) + ".",
         ]
     )
+
+
+def _cores(count: int) -> str:
+    return f"{count} CPU core" + ("s" if count > 1 else "")
 
 
 def _copied(source: dict[str, Any]) -> str:

@@ -93,6 +93,7 @@ ON_A_PAGE: dict[tuple[str, str], Callable[[], bool]] = {
     ("docs/results.md", "1.28 px"): lambda: 0.01 * 128 == 1.28,
     ("docs/results.md", "128 px"): lambda: True,
     ("docs/training.md", "10 %"): lambda: MAX_SKIPPED == 0.1,
+    ("docs/training.md", "0.5"): lambda: constant("configs/acdc_n_300w.toml", "evenness = 0.5"),
     ("android_demo/README.md", "9.3"): lambda: catalogue()["agp"].startswith("9.3."),
     ("android_demo/README.md", "9.5"): lambda: constant(
         "android_demo/gradle/wrapper/gradle-wrapper.properties", "gradle-9.5."
