@@ -141,7 +141,7 @@ def _training(float_run: dict[str, Any], twin: dict[str, Any]) -> str:
             f"{_begun(float_run)}), then {twin['steps']} steps "
             "quantisation-aware, learning from the float network alone.",
             table(["source", "faces", "share"], sources),
-            _choices(config),
+            _choices(float_run),
             "Terms of the data: " + "; ".join(terms) + ".",
         ]
     )
@@ -163,8 +163,19 @@ def _begun(run: dict[str, Any]) -> str:
     return ", from earlier weights of this network" + (f" (SHA-256 `{digest[:8]}`…)" if digest else "")
 
 
-def _choices(config: dict[str, Any]) -> str:
+def _laid(float_run: dict[str, Any]) -> str:
+    """Of heads laid by their outline; runs that do not count what is drawn are of before and learned from others."""
+    if not all("drawn" in source for source in float_run["sources"]):
+        return ""
+    return (
+        f", how little a contour point's place along the outline counts (`ALONG`, `fit.py` beside it, {fit.ALONG:g}), "
+        f"by how much a frontal head is laid too high (`RAISED_DEG`, {fit.RAISED_DEG:g} degrees)"
+    )
+
+
+def _choices(float_run: dict[str, Any]) -> str:
     """What the watched faces of AFLW2000-3D chose; what it says of the head is the code's as it stands."""
+    config = float_run["config"]
     text = "AFLW2000-3D's faces above were watched as the runs went, and chose between recipes"
     if any(source["turned"] or source["fit_3d"] for source in config["sources"]):
         text += (
@@ -172,9 +183,8 @@ def _choices(config: dict[str, Any]) -> str:
             f"(`edgeface/datasets/turned/model.py`): its depth (`RELIEF`, {head.RELIEF:g} times theirs), how far the "
             f"jaw's angle lies back (`JAW_BACK_CM`, {head.JAW_BACK_CM:g} cm), how far the chin's point lies under the "
             f"chin (`CHIN_BACK_CM`, {head.CHIN_BACK_CM:g} cm), the zero of its pitch (`ZERO_PITCH_DEG`, "
-            f"{head.ZERO_PITCH_DEG:g} degrees), how little a contour point's place along the outline counts (`ALONG`, "
-            f"`fit.py` beside it, {fit.ALONG:g}), by how much a frontal head is laid too high (`RAISED_DEG`, "
-            f"{fit.RAISED_DEG:g} degrees) and where 300W-LP's points lie on it (`LABEL_SHIFTS_CM`, "
+            f"{head.ZERO_PITCH_DEG:g} degrees){_laid(float_run)} and where 300W-LP's points lie on it "
+            "(`LABEL_SHIFTS_CM`, "
             f"{len(head.LABEL_SHIFTS_CM)} groups of points; `results/labels.json` tries such shifts on the half of "
             "the faces that did not choose them)"
         )

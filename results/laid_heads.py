@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
+from edgeface.headpose import ANGLES
 from results.command import run
 
 HERE = Path(__file__).parent
 OUT = HERE / "laid_heads.json"
 SET, SPLIT, MARKUP, TRUTH = "aflw2000_3d", "val", "ibug68", "ibug68_3d"
-ANGLES = ("yaw", "pitch", "roll")
 
 
 def ways() -> dict[str, dict[str, float]]:

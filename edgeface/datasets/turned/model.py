@@ -26,7 +26,8 @@ COMPONENTS = 32
 # Choices that bring the rendered heads to the head that 300W-LP's labels mean. They were made on aflw2000_3d val, which
 # is for choosing and not for training: relief and jaw out of a grid of five by three, the others as the mean distance
 # left, rounded. A score on those faces knows that much about them; `results.labels` shows what it is worth on the half
-# of them that had no say.
+# of them that had no say. The jaw's shifts lie half-way between those and what keeps the labels of 300W's upright
+# training faces where they were when distances along the outline lost their weight (`ALONG` in fit.py).
 RELIEF = 1.1
 """Depth of the heads over the rendered ones'."""
 JAW_BACK_CM = 2.0
