@@ -40,6 +40,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "papers_acdc": papers_tables.acdc,
         "papers_ccr": papers_tables.ccr,
         "claims": papers_tables.claims,
+        "steering": studies.steering,
         "stages": papers_tables.stages,
         "decodings": papers_tables.decodings,
         "confidence": papers_tables.confidence,

@@ -10,6 +10,7 @@ import numpy as np
 from edgeface.files import read_json
 from results.markdown import table
 from results.rows import comparable, stored
+from results.steering import AVERAGE, OTHER, OWN, SCORED, TRUE
 
 HERE = Path(__file__).parent
 NOT_YET = "*Not measured yet.*"
@@ -110,6 +111,20 @@ def laid_heads() -> str:
                 )
     head = ["points by, contour", "yaw", "faces", "yaw MAE", "pitch", "roll"]
     head += ["pitch, median signed", "pitch per true pitch", "yaw per true yaw"]
+    return table(head, lines) if lines else NOT_YET
+
+
+def steering() -> str:
+    """Landmarks of AC-DC's networks that are steered by their own pose, by others, by the true one."""
+    lines = []
+    for row in stored(HERE / "steering.json"):
+        common, posed = (row[f"{name}/{split} {markup}"] for name, split, markup in SCORED)
+        varies = np.mean(posed[OWN]["opening_sd"])
+        cells = [f"`{row['run']}`", f"{row['steps']:,}", f"{100 * varies:.1f} %"]
+        cells += [f"{common[way]['nme']:.2f}" for way in (OWN, AVERAGE, OTHER)]
+        lines.append(cells + [f"{posed[way]['mean_of_bins']:.2f}" for way in (OWN, AVERAGE, OTHER, TRUE)])
+    head = ["run", "steps", "channels vary by", f"300W NME %, steered by {OWN} pose", AVERAGE, OTHER]
+    head += [f"AFLW2000-3D NME %, mean of bins, by {OWN} pose", AVERAGE, OTHER, TRUE]
     return table(head, lines) if lines else NOT_YET
 
 

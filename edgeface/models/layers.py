@@ -15,6 +15,8 @@ import numpy as np
 from keras import ops
 
 PACKAGE = "edgeface"
+POSE_UNIT_DEG = 90.0
+"""Of a pose inside the networks."""
 
 
 class FloatIsland(keras.layers.Layer):
@@ -170,7 +172,7 @@ class Degrees(FloatIsland):
     """Units of 90 degrees -> degrees, any shape."""
 
     def call(self, unit):
-        return unit * 90.0
+        return unit * POSE_UNIT_DEG
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
