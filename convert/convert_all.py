@@ -106,6 +106,9 @@ def convert_all(
                 raise InputError(f"{job.model}: {error}") from None
             quantisation = how if variant.needs_qat else _how(variant, job, crops)
             data = _tflite(sources[kind], variant, crops, job.model)
+            if variant.needs_calibration:
+                report(f"centring {variant.name}'s answers")
+                data = _centred(deployed, data, variant, crops, job.model)
             made = twin if variant.needs_qat else trained
             done.append(
                 _write(job, variant, data, deployed=deployed, trained=made, info=info, markup=markup, stages=stages,
@@ -123,6 +126,15 @@ def _tflite(source, variant: Variant, crops: np.ndarray | None, model: Path) -> 
     except Exception as error:  # the converter raises what it likes; its log is on stderr already
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise InputError(f"{model} must convert to {variant.name}. Received: {reason.strip()[:300]}") from error
+
+
+def _centred(deployed: keras.Model, data: bytes, variant: Variant, crops: np.ndarray, model: Path) -> bytes:
+    """The file once more, its answers moved by their mean distance from the float model's over the crops."""
+    from convert.centre import moved, offsets
+    from convert.tflite import exported
+
+    with exported(moved(deployed, offsets(deployed, data, crops))) as source:
+        return _tflite(source, variant, crops, model)
 
 
 def _on_the_grid(deployed: keras.Model, variant: Variant) -> keras.Model:
