@@ -186,13 +186,13 @@ def _how(variant: Variant, job: Job, crops: np.ndarray | None) -> dict[str, Any]
 def _twin(job: Job, trained, info, crops, fine_tune, report) -> tuple[keras.Model, dict[str, Any]]:
     """The quantisation-aware twin and how it came about."""
     import convert.qat as qat  # its layers must be known before a twin is loaded
-    from edgeface.models.io import load_model
+    from edgeface.models.io import config_of, load_model
 
     if job.qat is not None:
         report("loading the quantisation-aware twin")
         twin, twin_info = load_model(job.qat)
         _must_be("qat", twin_info, job.qat)
-        if (twin_info["network"], twin_info["config"]) != (info["network"], info["config"]):
+        if config_of(twin_info) != config_of(info):
             raise InputError(
                 f"{job.qat} must be a twin of {job.model}, of the same network and config. Received: "
                 f"{twin_info['network']} {twin_info['config'].get('name')!r}"
