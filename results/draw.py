@@ -33,6 +33,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "prices": tables.prices,
         "presets": tables.presets,
         "qat_study": lambda: qat_study.as_markdown(read_json(HERE / "qat_study.json")),
+        "ceiling": studies.ceiling,
         "tfmot": tables.tfmot,
         "runtimes": tables.runtimes,
         "speed": tables.speed,

@@ -2,7 +2,8 @@
 
 AC-DC, with the paper's mechanism (pose by one dense layer on the 3D points, mask of all markups): an attentional
 cascade alone (AC), with a pose loss (AC+Pose), with pose conditioning (AC-DC), Table I's arms; both with the pose loss
-at a tenth of its weight, which the paper does not give; one stage at full weight, since the first stages of a cascade
+at a tenth of its weight, which the paper does not give; that with the pose that conditions in units of 15 degrees,
+which the paper does not give either; one stage at full weight, since the first stages of a cascade
 are trained at a fraction of the last one's; the choices of the edge presets. CCR: one block, two blocks, two blocks
 with the cross connections; the same trained by its maps alone and read by their arg max, with a quarter of a cell's
 offset towards the higher neighbour (`results.scoring.QUARTER`), which integral regression replaces. Both: whether the
@@ -35,6 +36,7 @@ ARMS: dict[str, dict[str, dict[str, Any]]] = {
         "AC-DC, one stage": {"stages": 1},
         "AC+Pose, a tenth": {"excitation": False},
         "AC-DC, a tenth": {},
+        "AC-DC, a tenth, unit of 15°": {"excite_unit_deg": 15.0},
         "AC-DC, edge": EDGE,
     },
     "ccr": {
@@ -48,6 +50,7 @@ ARMS: dict[str, dict[str, dict[str, Any]]] = {
 LOSSES: dict[str, dict[str, Any]] = {
     "AC+Pose, a tenth": {"pose": 0.1},
     "AC-DC, a tenth": {"pose": 0.1},
+    "AC-DC, a tenth, unit of 15°": {"pose": 0.1},
     "maps alone": {"coordinates": 0.0},
 }
 """Arm -> changes of the loss: a pose's error at a tenth of its weight; maps without the coordinates' term."""

@@ -128,6 +128,21 @@ def steering() -> str:
     return table(head, lines) if lines else NOT_YET
 
 
+def ceiling() -> str:
+    """What a ceiling on the activations costs float and gains int8."""
+    lines = []
+    for row in stored(HERE / "ceiling.json"):
+        cells = [f"`{row['model']}`", "none" if row["ceiling"] is None else f"{row['ceiling']:g}"]
+        cells += [f"{row['common_nme']:.2f}", f"{row['mean_of_bins']:.2f}", f"{row['pose_mae']:.2f}"]
+        cells += [f"{row['largest']['frontal']:.1f}", f"{row['largest']['profile']:.1f}"]
+        moved = row.get("int8")
+        cells += [f"{moved['pose_rms_deg']:.2f}", f"{moved['landmarks_percent']:.3f}"] if moved else ["-", "-"]
+        lines.append(cells)
+    head = ["network", "ceiling", "300W NME %", "AFLW2000-3D NME %, mean of bins", "pose MAE °"]
+    head += ["largest activation, frontal", "profile", "int8 moves pose by °", "landmarks by % of the crop"]
+    return table(head, lines) if lines else NOT_YET
+
+
 def yaw_scale() -> str:
     """How AFLW's yaw and that of a laid head go together, by the head's yaw."""
     path = HERE / "yaw_scale.json"

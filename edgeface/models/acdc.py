@@ -14,7 +14,7 @@ import keras
 from keras import layers
 
 from edgeface.markup import markup
-from edgeface.models.blocks import conv_bn, separable_bn, stem, upsample
+from edgeface.models.blocks import capped, conv_bn, separable_bn, stem, upsample
 from edgeface.models.checks import check_choices, check_counts, check_markups, check_side
 from edgeface.models.layers import (
     POSE_UNIT_DEG,
@@ -45,6 +45,9 @@ class AcdcConfig:
     """U-Net widths, one an encoder level; the embedding H has the first."""
     separable: bool = False
     """Depthwise separable convolutions in the U-Nets."""
+    relu6: bool = False
+    """ReLUs end at 6. Without, features of faces turned to profile reach 20 and more, and int8, whose steps must span
+    that, rounds those of frontal faces coarsely (docs/results.md, *Why activations end at 6*)."""
     markups_2d: tuple[str, ...] = ("wflw98", "ibug68", "mtfl5")
     """The 2D stream's chain of transfer layers, finest first (eq. 1)."""
     markups_3d: tuple[str, ...] = ("ibug68_3d",)
@@ -140,7 +143,8 @@ def build_acdc(config: AcdcConfig) -> keras.Model:
             outputs[f"{prefix}_pose"] = Degrees(name=f"{prefix}_pose")(pose_unit)
         if stage < config.stages:
             x = _fuse(features, hidden, maps, pose_unit, config, prefix)
-    return keras.Model(image, outputs, name=config.name)
+    model = keras.Model(image, outputs, name=config.name)
+    return capped(model) if config.relu6 else model
 
 
 def _unet(x, config: AcdcConfig, prefix: str):

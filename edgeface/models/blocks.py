@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 from keras import layers
 
 
@@ -74,3 +75,13 @@ def bottleneck(x, filters: int, *, name: str, stride: int = 1):
 def upsample(x, *, name: str, factor: int = 2):
     """Bilinear upsampling."""
     return layers.UpSampling2D(factor, interpolation="bilinear", name=name)(x)
+
+
+def capped(model: keras.Model, ceiling: float = 6.0) -> keras.Model:
+    """A network of the same layers and names, with fresh weights, whose ReLUs end at ``ceiling``."""
+
+    def swapped(layer):
+        config = layer.get_config()
+        return type(layer).from_config(config | {"max_value": ceiling} if type(layer) is layers.ReLU else config)
+
+    return keras.models.clone_model(model, clone_function=swapped)

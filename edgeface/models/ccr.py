@@ -14,7 +14,7 @@ import keras
 from keras import layers
 
 from edgeface.markup import markup
-from edgeface.models.blocks import bottleneck, conv_bn, residual, stem, upsample
+from edgeface.models.blocks import bottleneck, capped, conv_bn, residual, stem, upsample
 from edgeface.models.checks import check_choices, check_counts, check_markups, check_side
 from edgeface.models.layers import BinExpectation, SpatialExpectation
 
@@ -52,6 +52,9 @@ class CcrConfig:
     """N is not given; 3 degrees a bin, as Hopenet, whose loss the paper takes."""
     sharpness: float = 20.0
     """Softmax gain on maps whose target peak is 1: exp(20) outweighs the 4096 cells of background."""
+    relu6: bool = False
+    """ReLUs end at 6. Without, features of faces turned to profile reach 20 and more, and int8, whose steps must span
+    that, rounds those of frontal faces coarsely (docs/results.md, *Why activations end at 6*)."""
     cross: bool = True
     """The pose features' way into the landmark branch and the next block."""
 
@@ -123,7 +126,8 @@ def build_ccr(config: CcrConfig) -> keras.Model:
                 returned.append(conv_bn(shallow, config.width, name=f"{prefix}_middle", kernel=1, relu=False))
             # Without the input the sum would be a 21-channel bottleneck (Newell et al. add it too).
             x = carried = layers.Add(name=f"{prefix}_out")([x, *returned])
-    return keras.Model(image, outputs, name=config.name)
+    model = keras.Model(image, outputs, name=config.name)
+    return capped(model) if config.relu6 else model
 
 
 def _unit(x, width: int, config: CcrConfig, name: str, stride: int = 1):
