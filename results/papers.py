@@ -1,13 +1,12 @@
 """The two papers' claims, measured on the faces at hand: ``python -m results.papers [acdc] [ccr] [--seeds 3]``.
 
 AC-DC, with the paper's mechanism (pose by one dense layer on the 3D points, mask of all markups): an attentional
-cascade alone (AC), with a pose loss (AC+Pose), with pose conditioning (AC-DC), Table I's arms; both with the pose loss
-at a tenth of its weight, which the paper does not give; that with the pose that conditions in units of 15 degrees,
-which the paper does not give either; one stage at full weight, since the first stages of a cascade
-are trained at a fraction of the last one's; the choices of the edge presets. CCR: one block, two blocks, two blocks
-with the cross connections; the same trained by its maps alone and read by their arg max, with a quarter of a cell's
-offset towards the higher neighbour (`results.scoring.QUARTER`), which integral regression replaces. Both: whether the
-spread ranks the errors.
+cascade alone (AC), with a pose loss (AC+Pose), with pose conditioning (AC-DC), Table I's arms. The same with the pose
+loss at a tenth of its weight, and with the pose that conditions in units of 15 degrees: the paper gives neither weight
+nor unit. One stage at full weight, since the first stages of a cascade are trained at a fraction of the last one's. The
+choices of the edge presets. CCR: one block, two blocks, two blocks with the cross connections; the same trained by its
+maps alone and read by their arg max, with a quarter of a cell's offset towards the higher neighbour
+(`results.scoring.QUARTER`), which integral regression replaces. Both: whether the spread ranks the errors.
 
 Every arm is trained from ``--seeds`` seeds on the same batches for the same steps by `configs/papers_*.toml`; layers
 that two arms share start from the same weights. `results.paired` compares them face by face.
