@@ -1,9 +1,9 @@
 """What a ceiling on the activations costs float and gains int8: ``python -m results.ceiling WEIGHTS.keras ...``.
 
-Trained networks whose ReLUs have none are given one, and not trained further. Their scores say what it costs. With none
-and with one of 6, which TFLite knows, they are rounded to int8, ranges calibrated and nothing tuned (`convert.qat`), and
-the answers on AFLW2000-3D's 199 faces are held against the float network's own: no label blurs that distance. The
-largest activations of the last stage, on frontal faces and on profiles, say why.
+Trained networks whose ReLUs have none are given one, and not trained further. Their scores say what it costs. With
+none and with one of 6, which TFLite knows, they are rounded to int8, ranges calibrated and nothing tuned
+(`convert.qat`), and the answers on AFLW2000-3D's 199 faces are held against the float network's own: no label blurs
+that distance. The largest activations of the last stage, on frontal faces and on profiles, say why.
 
 Writes ceiling.json beside this file. Needs the folder of annotated faces (EDGEFACE_FACES).
 """

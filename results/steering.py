@@ -1,12 +1,13 @@
-"""What the pose does to the landmarks in trained networks of AC-DC: ``python -m results.steering RUN/model.keras ...``.
+"""What one task's answer does to the other's in trained networks: ``python -m results.steering RUN/model.keras ...``.
 
-In AC-DC a stage's pose opens and closes channels of the next stage's input. Here trained networks, as they are, are
-steered by another pose than their own, in all stages: by the average pose of the faces (the steering gone), by another
-face's, by the true one. Landmarks that do not move say that the steering is ignored; that get worse, that the next
-stages count on it; that get better by the true pose, that a better estimate would pay.
+In AC-DC a stage's pose opens and closes channels of the next stage's input; in CCR a block's pose features are added to
+what the next block reads. Here trained networks, as they are, are steered by another face's pose (or features) than
+their own, in all stages: by the average over the faces (the steering gone), by another face's, in AC-DC by the true
+pose. Answers that do not move say that the steering is ignored; that get worse, that the next stages count on it; that
+get better by the true pose, that a better estimate would pay.
 
-Scored are the last stage's landmarks on 300W common, which has no true poses, and on AFLW2000-3D's 199 faces.
-Writes steering.json beside this file. Needs the folder of annotated faces (EDGEFACE_FACES).
+Scored are the last stage's answers. Writes steering.json beside this file. Needs the folder of annotated faces
+(EDGEFACE_FACES).
 """
 
 from __future__ import annotations
@@ -22,38 +23,60 @@ from results.command import run
 
 HERE = Path(__file__).parent
 OUT = HERE / "steering.json"
-SCORED = (("300w", "test", "ibug68"), ("aflw2000_3d", "val", "ibug68_3d"))
+SCORED = {
+    "acdc": (("300w", "test", "ibug68"), ("aflw2000_3d", "val", "ibug68_3d")),
+    "ccr": (("aflw", "test", "aflw21"), ("300w", "test", "ibug68")),
+}
 BATCH = 32
-OWN, AVERAGE, OTHER, TRUE = "its own", "the average face's", "another face's", "the true one"
+OWN, AVERAGE, OTHER, TRUE = "its own", "the average", "another face's", "the true one"
 
 
 def steered(network, markup: str):
-    """A trained network of AC-DC with its steering poses laid open: (the poses' graph, the answers' graph).
+    """A trained network with what steers its stages laid open: (the steering's graph, the answers' graph).
 
-    The first answers (B, 3) a stage, in the network's unit; the second takes the image and such poses and answers
-    landmarks (B, K, 2) and, a stage, how far each channel is open (B, C). InputError: no stage is steered.
+    The first answers a tensor a steering: AC-DC's channels (B, C) ahead of their sigmoid, which are linear in the pose,
+    CCR's two additions (B, H, W, C). The second takes the image and such tensors; it answers ``landmarks`` (B, K, 2),
+    ``pose`` (B, 3) degrees and, for AC-DC, ``open1`` … (B, C), how far each channel is open. InputError: no stage is
+    steered.
     """
     import keras
 
     from edgeface.models.deploy import stage_count
 
     last, layers = stage_count(network), {layer.name: layer for layer in network.layers}
-    stages = [i for i in range(1, last) if f"s{i}_excite" in layers]
-    if not stages:
+    opening = [i for i in range(1, last) if f"s{i}_excite" in layers]
+    names = [f"s{i}_excite" for i in opening]
+    names += [f"s{i}_{part}_bn" for i in range(1, last) for part in ("unify", "middle")]
+    steering = [layers[name].output for name in names if name in layers]
+    if not steering:
         raise InputError(f"a network must have stages that a pose steers. Received: {network.name}")
-    steering = [layers.get(f"s{i}_excite_unit", layers[f"s{i}_excite"]).input for i in stages]
-    opened = [layers[f"s{i}_excite_sigmoid"].output for i in stages]
-    answers = [network.output[f"s{last}_{markup}"], *opened]
+    answers = {"landmarks": network.output[f"s{last}_{markup}"], "pose": network.output[f"s{last}_pose"]}
+    answers |= {f"open{i}": layers[f"s{i}_excite_sigmoid"].output for i in opening}
     return keras.Model(network.input, steering), keras.Model([network.input, *steering], answers)
 
 
-def ways_to_steer(own: list[np.ndarray], true_deg: np.ndarray) -> dict[str, list[np.ndarray]]:
-    """What steers -> a (N, 3) a stage. own: the network's, likewise; true_deg: (N, 3), NaN unknown: then its own stay.
+def by_pose(network, pose_deg: np.ndarray) -> list[np.ndarray]:
+    """What poses (N, 3) in degrees steer AC-DC's channels by, (N, C) a stage; [] for CCR."""
+    import keras
 
-    "Another face's" is that of the next face whose turn is random, drawn without itself.
-    """
     from edgeface.models.layers import POSE_UNIT_DEG
 
+    excite = {layer.name: layer for layer in network.layers if "_excite" in layer.name}
+    dense = [(name, layer) for name, layer in excite.items() if isinstance(layer, keras.layers.Dense)]
+    found = []
+    for name, layer in dense:
+        gain = excite[f"{name}_unit"].scale if f"{name}_unit" in excite else 1.0
+        kernel, bias = (np.asarray(w) for w in layer.get_weights())
+        found.append((pose_deg / POSE_UNIT_DEG * gain @ kernel + bias).astype(np.float32))
+    return found
+
+
+def ways_to_steer(own: list[np.ndarray], true: list[np.ndarray]) -> dict[str, list[np.ndarray]]:
+    """What steers -> (N, ...) a steering. own: the network's, likewise; true: by the true poses, NaN where unknown:
+    then its own stay; [] where it is no pose that steers.
+
+    "Another face's" is that of the next face in a random order of all.
+    """
     count = len(own[0])
     order = np.random.default_rng(0).permutation(count)
     other = np.empty(count, int)
@@ -63,14 +86,13 @@ def ways_to_steer(own: list[np.ndarray], true_deg: np.ndarray) -> dict[str, list
         AVERAGE: [np.broadcast_to(p.mean(axis=0), p.shape) for p in own],
         OTHER: [p[other] for p in own],
     }
-    known = np.isfinite(true_deg).all(axis=1, keepdims=True)
-    if known.any():
-        ways[TRUE] = [np.where(known, true_deg / POSE_UNIT_DEG, p).astype(np.float32) for p in own]
+    if any(np.isfinite(t).any() for t in true):
+        ways[TRUE] = [np.where(np.isfinite(t), t, p) for t, p in zip(true, own, strict=True)]
     return ways
 
 
 def row_of(path: Path) -> dict[str, Any]:
-    """One network: {"set/split head": {what steers: NME, and how far the channels' openings vary over the faces}}."""
+    """One network: {"set/split head": {what steers: scores, and how far the channels vary over the faces}}."""
     from convert.metadata import sha256
     from edgeface.models.io import load_model
     from edgeface.training.evaluate import score
@@ -80,26 +102,24 @@ def row_of(path: Path) -> dict[str, Any]:
     network, info = load_model(path)
     _, side, _, channels = network.input_shape
     trained = info["training"]
-    row: dict[str, Any] = {"run": trained["config"]["name"], "sha256": sha256(path), "steps": trained["steps"]}
-    for name, split, markup in SCORED:
-        poses, answers = steered(network, markup)
+    row: dict[str, Any] = {"network": info["network"], "run": trained["config"]["name"], "steps": trained["steps"]}
+    row["sha256"] = sha256(path)
+    for name, split, markup in SCORED[info["network"]]:
+        lay_open, answers = steered(network, markup)
         faces = faces_of(name, split, markup, side, channels)
         crops = faces.crops.astype(np.float32)
-        own = _as_list(poses.predict(crops, batch_size=BATCH, verbose=0))
-        true_deg = np.where(faces.beyond_pose_limit()[:, None], np.nan, faces.pose_deg)
+        own = lay_open.predict(crops, batch_size=BATCH, verbose=0)
+        own = list(own) if isinstance(own, list | tuple) else [own]
+        true = by_pose(network, np.where(faces.beyond_pose_limit()[:, None], np.nan, faces.pose_deg))
         row[f"{name}/{split} {markup}"] = found = {}
-        for way, steering in ways_to_steer(own, true_deg).items():
-            points, *opened = answers.predict([crops, *steering], batch_size=BATCH, verbose=0)
-            scores = score({"landmarks": points}, faces, markup).as_dict(per_face=False)
+        for way, steering in ways_to_steer(own, true).items():
+            answer = answers.predict([crops, *steering], batch_size=BATCH, verbose=0)
+            scores = score({k: answer[k] for k in ("landmarks", "pose")}, faces, markup).as_dict(per_face=False)
             found[way] = {key: scores[key] for key in ("n", "nme", "mean_of_bins")}
-            found[way]["by_yaw"] = [b["nme"] for b in scores["by_yaw"]]
+            found[way] |= {"pose": scores["pose"]["mean"], "yaw": scores["pose"]["yaw"]}
             # A stage: the mean over its channels of the standard deviation over faces.
-            found[way]["opening_sd"] = [float(o.std(axis=0).mean()) for o in opened]
+            found[way]["opening_sd"] = [float(v.std(axis=0).mean()) for k, v in answer.items() if k.startswith("open")]
     return plain(row)
-
-
-def _as_list(values: Any) -> list:
-    return list(values) if isinstance(values, list | tuple) else [values]
 
 
 def main(args: list[str] | None = None) -> int:
@@ -111,10 +131,9 @@ def main(args: list[str] | None = None) -> int:
         row = row_of(path)
         keep(OUT, row, ("run",), "python -m results.steering RUN/model.keras ...")
         print(f"{row['run']}, {row['steps']:,} steps")
-        for name, split, markup in SCORED:
+        for name, split, markup in SCORED[row["network"]]:
             for way, figures in row[f"{name}/{split} {markup}"].items():
-                varies = ", ".join(f"{v:.3f}" for v in figures["opening_sd"])
-                print(f"  {name}, {way}: NME {figures['nme']:.3f}, channels vary by {varies}")
+                print(f"  {name}, steered by {way}: NME {figures['nme']:.3f}, yaw {figures['yaw'] or float('nan'):.2f}")
     return 0
 
 

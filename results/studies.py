@@ -10,11 +10,25 @@ import numpy as np
 from edgeface.files import read_json
 from results.markdown import table
 from results.rows import comparable, stored
-from results.steering import AVERAGE, OTHER, OWN, SCORED, TRUE
+from results.steering import AVERAGE, OTHER, OWN, TRUE
 
 HERE = Path(__file__).parent
 NOT_YET = "*Not measured yet.*"
 POSES, CONTOUR = "aflw2000_3d/val", "300w/test ibug68"
+WAYS = (OWN, AVERAGE, OTHER, TRUE)
+STEERED = {
+    "acdc": (
+        (CONTOUR, "nme", "300W NME %"),
+        (f"{POSES} ibug68_3d", "mean_of_bins", "AFLW2000-3D NME %, mean of bins"),
+        (f"{POSES} ibug68_3d", "pose", "AFLW2000-3D pose MAE °"),
+    ),
+    "ccr": (
+        ("aflw/test aflw21", "nme", "AFLW NME %"),
+        ("aflw/test aflw21", "yaw", "AFLW yaw MAE °"),
+        (CONTOUR, "nme", "300W NME %"),
+    ),
+}
+"""Network -> set/split head, what of it, how the column is called."""
 
 
 def sources() -> str:
@@ -115,17 +129,20 @@ def laid_heads() -> str:
 
 
 def steering() -> str:
-    """Landmarks of AC-DC's networks that are steered by their own pose, by others, by the true one."""
-    lines = []
-    for row in stored(HERE / "steering.json"):
-        common, posed = (row[f"{name}/{split} {markup}"] for name, split, markup in SCORED)
-        varies = np.mean(posed[OWN]["opening_sd"])
-        cells = [f"`{row['run']}`", f"{row['steps']:,}", f"{100 * varies:.1f} %"]
-        cells += [f"{common[way]['nme']:.2f}" for way in (OWN, AVERAGE, OTHER)]
-        lines.append(cells + [f"{posed[way]['mean_of_bins']:.2f}" for way in (OWN, AVERAGE, OTHER, TRUE)])
-    head = ["run", "steps", "channels vary by", f"300W NME %, steered by {OWN} pose", AVERAGE, OTHER]
-    head += [f"AFLW2000-3D NME %, mean of bins, by {OWN} pose", AVERAGE, OTHER, TRUE]
-    return table(head, lines) if lines else NOT_YET
+    """Networks steered by their own poses (AC-DC) or pose features (CCR), by others', by the true poses."""
+    tables = []
+    for network, columns in STEERED.items():
+        lines = []
+        for row in (r for r in stored(HERE / "steering.json") if r["network"] == network):
+            cells = [f"`{row['run']}`", f"{row['steps']:,}"]
+            if network == "acdc":
+                cells.append(f"{100 * np.mean(row[columns[-1][0]][OWN]['opening_sd']):.1f} %")
+            for key, what, _ in columns:
+                cells.append(" / ".join(f"{row[key][way][what]:.2f}" for way in WAYS if way in row[key]))
+            lines.append(cells)
+        head = ["run", "steps", *(["channels vary by"] if network == "acdc" else []), *(c[2] for c in columns)]
+        tables += [table(head, lines)] if lines else []
+    return "\n\n".join(tables) or NOT_YET
 
 
 def ceiling() -> str:
