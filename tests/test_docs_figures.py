@@ -89,6 +89,7 @@ ON_A_PAGE: dict[tuple[str, str], Callable[[], bool]] = {
     ("docs/results.md", "0 steps"): lambda: any(
         row["steps"] == 0 for row in read_json(ROOT / "results/tfmot.json")["rows"]
     ),
+    ("docs/results.md", "15°"): lambda: constant("results/papers.py", '"excite_unit_deg": 15.0'),
     ("docs/results.md", "95 %"): lambda: constant("results/paired.py", "np.percentile(means, [2.5, 97.5])"),
     ("docs/results.md", "1.28 px"): lambda: 0.01 * 128 == 1.28,
     ("docs/results.md", "128 px"): lambda: True,
