@@ -15,8 +15,8 @@ from edgeface.files import read_json
 from results import arm64 as measured
 
 
-def line(frame: int, x: float = 10.0, pose: list | None = None, id_: int = 1) -> str:
-    face = {"id": id_, "box_xyxy": [1, 2, 3, 4], "pose_deg": pose, "landmarks_px": [[x, 5.0]], "spread_px": None}
+def line(frame: int, x: float = 10.0, pose: list | None = None, id_: int = 1, spread: list | None = None) -> str:
+    face = {"id": id_, "box_xyxy": [1, 2, 3, 4], "pose_deg": pose, "landmarks_px": [[x, 5.0]], "spread_px": spread}
     return json.dumps({"frame": frame, "faces": [face]})
 
 
@@ -27,6 +27,13 @@ def test_int8_lines_must_be_the_same_to_the_last_digit():
     other = [line(0), line(1, 10.001)]
     row = wheel.compared("m", "cortex-a72", True, other, reference)
     assert (row.verdict, row.lines_equal) == ("fail", 1) and row.worst["landmarks_px"] == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize("spread, verdict", [(4.001, "pass"), (4.002, "fail")])
+def test_an_int8_spread_may_differ_by_one_printed_digit(spread, verdict):
+    reference, other = ([line(0, spread=[4.0]), line(1, spread=[value])] for value in (4.0, spread))
+    row = wheel.compared("m", "cortex-a72", True, other, reference)
+    assert (row.verdict, row.lines_equal) == (verdict, 1)
 
 
 def test_of_a_float_file_the_first_frame_is_judged():
