@@ -26,8 +26,8 @@ pixels then round the other way, and six frames later a landmark of a flat map h
 has on one and the same processor when the first box is moved by 0.0001 px."""
 
 SPREAD_LIMIT = 0.0015
-"""Pixels that a spread of a file whose convolutions are int8 may differ by: one printed digit, not two. All else that is
-printed must be the same; a spread is a root, taken in float of what maps that are the same to the bit give."""
+"""Pixels that a spread of a file whose convolutions are int8 may differ by: one printed digit, not two. All else that
+is printed must be the same; a spread is a root, taken in float of what maps that are the same to the bit give."""
 
 
 @dataclass(frozen=True)
