@@ -116,6 +116,18 @@ def test_a_twin_costs_what_its_float_model_costs(upsample):
     assert count_macs(quantize_aware(model)) == count_macs(model)
 
 
+@pytest.mark.parametrize("tiny", [TINY_ACDC, TINY_CCR], ids=["acdc", "ccr"])
+def test_activations_end_at_6_or_nowhere_and_the_weights_are_the_same_ones(tiny):
+    assert tiny.relu6, "as in the edge presets"
+    six, without = _scattered(build(tiny)), build(replace(tiny, relu6=False))
+    for model, end in ((six, 6.0), (without, None)):
+        assert {x.max_value for x in model.layers if isinstance(x, keras.layers.ReLU)} == {end}
+    assert [w.path for w in six.weights] == [w.path for w in without.weights]
+    without.set_weights(six.get_weights())
+    ended, open_ended = _outputs(six), _outputs(without)
+    assert max(np.abs(ended[key] - open_ended[key]).max() for key in ended) > 1e-3
+
+
 @pytest.mark.parametrize("ablation", sorted(ABLATIONS))
 def test_ablations_are_configs(ablation):
     model = build(replace(TINY_ACDC, **ABLATIONS[ablation]))
