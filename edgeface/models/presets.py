@@ -48,19 +48,11 @@ PRESETS: dict[str, ModelConfig] = {
         AcdcConfig(),
         replace(_ACDC_EDGE, name="acdc_n", stem=(32, 40), widths=(40, 44)),
         _ACDC_EDGE,
-        replace(_ACDC_EDGE, name="acdc_m", stages=3, stem=(48,), widths=(48, 64, 96)),
+        replace(_ACDC_EDGE, name="acdc_m", stages=3, stem=(32, 80), widths=(80, 112)),
         CcrConfig(),
         replace(_CCR_EDGE, name="ccr_n", stem=(32, 40), width=40, hourglass_depth=1, pose_widths=(40, 40, 40)),
         _CCR_EDGE,
-        replace(
-            _CCR_EDGE,
-            name="ccr_m",
-            stem=(48,),
-            width=48,
-            hourglass_depth=3,
-            unit="residual",
-            pose_widths=(48, 64, 96),
-        ),
+        replace(_CCR_EDGE, name="ccr_m", stem=(32, 96), width=96, pose_widths=(96, 96, 128)),
     )
 }
 

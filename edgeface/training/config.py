@@ -77,7 +77,7 @@ class TrainConfig:
     model: dict[str, Any] = field(default_factory=dict)
     """Fields of the preset to change."""
     init: str = ""
-    """A .keras file to start from, of the same network."""
+    """A .keras file to start from: the same network, or a narrower one or one of fewer stages, which then grows."""
     steps: int = 1000
     batch_size: int = 32
     epoch_steps: int = 250

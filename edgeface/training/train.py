@@ -27,6 +27,7 @@ from edgeface.errors import InputError
 from edgeface.files import read_json, write_json
 from edgeface.headpose import ANGLES
 from edgeface.models.deploy import landmark_markups
+from edgeface.models.grow import grow
 from edgeface.models.io import config_of, load_model, model_info, save_model
 from edgeface.models.presets import ModelConfig, build, preset
 from edgeface.training.backend import while_set
@@ -236,12 +237,18 @@ def _validation(network: keras.Model, config: TrainConfig, untrained: list[str],
 
 
 def start_from(network: keras.Model, network_config: ModelConfig, path: str) -> None:
-    """Copies another model's weights in; InputError where it is another network's."""
+    """Takes another model's weights over, grown where it is narrower or has fewer stages (`edgeface.models.grow`);
+    InputError where it is another network's."""
     source, info = load_model(path)
     shapes = [tuple(w.shape) for w in network.get_weights()]
-    if [tuple(w.shape) for w in source.get_weights()] != shapes:
-        raise InputError(f"init must hold a network like {network_config.name}. Received: {config_of(info).name}")
-    network.set_weights(source.get_weights())
+    if [tuple(w.shape) for w in source.get_weights()] == shapes:
+        network.set_weights(source.get_weights())
+        return
+    try:
+        grow(source, network)
+    except ValueError as error:
+        rule = f"init must hold a network like {network_config.name}, or one that is only narrower or of fewer stages"
+        raise InputError(f"{rule}. Received: {config_of(info).name}; {error}") from None
 
 
 def _begun_from(config: TrainConfig, out: Path, step: int) -> str:
