@@ -1,8 +1,8 @@
 """A larger network that begins as a trained smaller one: wider layers, more stages.
 
-Widths grow as in Net2Net (Chen, Goodfellow, Shlens, ICLR 2016), with other newcomers: instead of copies of old channels,
-which would have to be told apart by noise, new channels have random weights of their own, and what was there before
-does not listen to them yet. So the larger network answers as the smaller one did, and learns from there.
+Widths grow as in Net2Net (Chen, Goodfellow, Shlens, ICLR 2016), but for the newcomers: instead of copies of old
+channels, which noise would have to tell apart, they have random weights of their own, and what was there before does
+not listen to them yet. So the larger network answers as the smaller one did, and learns from there.
 """
 
 from __future__ import annotations
@@ -103,12 +103,12 @@ def _grown(layer, new: np.ndarray, old: np.ndarray, into: np.ndarray, out: np.nd
         zeroed = (..., out, slice(None)) if flips else (..., out)
     else:  # of shapes that no width changes
         index, zeroed = (...,), None
+    fits = new.ndim == old.ndim and all(places.max() < new.shape[axis] for places, axis in _axes(layer, new, into, out))
+    if not fits or new[index].shape != old.shape:
+        raise ValueError(f"{layer.name} must be as its source but for width. Received: {old.shape} to be {new.shape}")
     grown = new.copy()
     if zeroed is not None:
         grown[zeroed] = 0
-    fits = all(len(places) == 0 or places.max() < grown.shape[axis] for places, axis in _axes(layer, new, into, out))
-    if not fits or grown[index].shape != old.shape:
-        raise ValueError(f"{layer.name} must be as its source but for width. Received: {old.shape} to be {new.shape}")
     grown[index] = old
     return grown
 
