@@ -13,7 +13,7 @@ from edgeface.datasets.synthetic.params import FaceParams, Look
 from edgeface.datasets.turned import fit, model, turned_faces, with_3d_labels
 from edgeface.datasets.turned.fit import fit_heads
 from edgeface.errors import InputError
-from edgeface.headpose import geodesic_deg
+from edgeface.headpose import geodesic_deg, mirror
 from edgeface.markup import IBUG68
 
 POSES = ((0.0, 0.0, 0.0), (14.0, 8.0, -6.0), (-25.0, -10.0, 12.0), (32.0, 5.0, 4.0))
@@ -74,6 +74,7 @@ def same_heads():
         patch.setattr(model, "RELIEF", 1.0)
         patch.setattr(model, "LABEL_SHIFTS_CM", ())
         patch.setattr(fit, "RAISED_DEG", 0.0)
+        patch.setattr(fit, "LEAN_DEG", 0.0)
         model.head_model.cache_clear()
         yield
     model.head_model.cache_clear()
@@ -127,6 +128,31 @@ def test_a_frontal_heads_raised_fit_is_taken_back_and_a_turned_ones_less(faces, 
     exact = fit_heads(faces.landmarks["ibug68_3d"], slide=False)
     monkeypatch.setattr(fit, "RAISED_DEG", 0.0)
     np.testing.assert_array_equal(exact.pose_deg, fit_heads(faces.landmarks["ibug68_3d"], slide=False).pose_deg)
+
+
+def test_labels_of_profiles_lean_and_frontal_ones_do_not():
+    poses = np.float32([[0, 12, 5], [45, 0, 0], [-78, 10, -8], [78, 10, 8], [89.9, 3, 4]])
+    leaned = fit.leaned(poses, 4.0)
+    assert leaned.dtype == np.float32
+    np.testing.assert_allclose(leaned[0], poses[0], atol=1e-4)
+    away = geodesic_deg(leaned, poses)
+    np.testing.assert_allclose(away[1:4], 4 * np.sin(np.deg2rad([45, 78, 78])) ** 2, atol=0.01)
+    # Mirrored faces have mirrored labels; where pitch and roll are hardly told apart they do not run away.
+    np.testing.assert_allclose(leaned[2], mirror(leaned[3]), atol=1e-3)
+    assert leaned[3, 1] > poses[3, 1] and np.abs(leaned[4] - poses[4]).max() < 4 / np.cos(np.deg2rad(80)) + 1
+
+
+def test_laid_and_turned_faces_are_labelled_with_their_lean(faces, same_heads, monkeypatch):
+    bare = only(faces, "ibug68")
+    bare = replace(bare, pose_deg=np.full_like(bare.pose_deg, np.nan))
+    plain = with_3d_labels(bare), turned_faces(bare, 2, 3)
+    monkeypatch.setattr(fit, "LEAN_DEG", 3.0)
+    leant = with_3d_labels(bare), turned_faces(bare, 2, 3)
+    for before, after in zip(plain, leant, strict=True):
+        np.testing.assert_allclose(after.pose_deg, fit.leaned(before.pose_deg, 3.0), atol=1e-3)
+        np.testing.assert_array_equal(after.images, before.images)
+        np.testing.assert_array_equal(after.landmarks["ibug68_3d"], before.landmarks["ibug68_3d"])
+    assert geodesic_deg(leant[1].pose_deg, plain[1].pose_deg).max() > 1
 
 
 def test_turned_labels_are_those_of_the_head_rendered_at_the_turned_pose(params, turned):

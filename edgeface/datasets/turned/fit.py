@@ -28,6 +28,12 @@ RAISED_DEG = 3.5
 """By how much a head laid over a frontal face's 2D marks is raised, for they are not quite at the heights of the
 rendered heads' own. From the side the marks show the pitch itself: it falls with the squared cosine of yaw. Chosen as
 `ALONG` was (`results.laid_heads`)."""
+LEAN_DEG = 2.5
+"""By how much 300W-LP's profiles lean more than these heads do: a turn about the picture's horizontal axis that grows
+with the squared sine of yaw, and that pitch and roll near profile tell several times over. Three networks that learned
+without it agree on it (`results.lean`, on aflw2000_3d val)."""
+MOST_YAW_DEG = 80.0
+"""Beyond it the lean falls with yaw's cosine, so that pitch and roll, which divide by that, move no further."""
 ROUNDS = 14
 CHUNK = 256
 REACH_CM = 2.5
@@ -68,7 +74,7 @@ class FittedHeads:
 
     @property
     def pose_deg(self) -> np.ndarray:
-        """(N, 3) yaw, pitch, roll."""
+        """(N, 3) yaw, pitch, roll of the heads as they lie."""
         return from_matrix(np.swapaxes(self.rotation, 1, 2)).astype(np.float32)
 
     def surface(self, face: int, which: slice) -> np.ndarray:
@@ -234,6 +240,16 @@ def _bowed(rotation: np.ndarray) -> np.ndarray:
     angles = np.zeros((len(yaw), 3))
     angles[:, 1] = -RAISED_DEG * np.cos(yaw) ** 2
     return np.swapaxes(to_matrix(angles), 1, 2)
+
+
+def leaned(pose_deg: np.ndarray, lean_deg: float | None = None) -> np.ndarray:
+    """(N, 3) yaw, pitch, roll of laid heads -> what 300W-LP would label them with. lean_deg: default `LEAN_DEG`."""
+    yaw = np.deg2rad(pose_deg[:, 0])
+    turn = np.zeros((len(pose_deg), 3))
+    fading = np.minimum(1, np.cos(yaw) / np.cos(np.deg2rad(MOST_YAW_DEG)))
+    turn[:, 1] = (LEAN_DEG if lean_deg is None else lean_deg) * np.sin(yaw) ** 2 * fading
+    # Pitch alone is a turn about the x axis; applied last, it is the picture's.
+    return from_matrix(to_matrix(turn) @ to_matrix(pose_deg)).astype(np.float32)
 
 
 def _rotation(vector: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgeface.boxes import face_box
 from edgeface.datasets.packed import PackedFaces
-from edgeface.datasets.turned.fit import FittedHeads, fit_heads
+from edgeface.datasets.turned.fit import FittedHeads, fit_heads, leaned
 from edgeface.datasets.turned.model import head_model
 from edgeface.datasets.turned.render import draw, lifted, sheet_of, turn
 from edgeface.errors import InputError
@@ -87,7 +87,7 @@ def turned_faces(
             images[at], seen[at] = draw(sheet, packed.images[face], vertices, turned, matrix, side)
             points[at] = (turned[:, :2] * (1, -1)) @ matrix[:, :2].T + matrix[:, 2]
             boxes[at] = np.concatenate([points[at, :68].min(0), points[at, :68].max(0)])
-            poses[at] = from_matrix((rotation @ heads.rotation[face]).T)
+            poses[at] = leaned(from_matrix((rotation @ heads.rotation[face]).T)[None])[0]
             ids.append(f"{packed.ids[face]}-turned{number}")
             at += 1
     ends = np.cumsum([68, *carried.values()])[:-1]
@@ -114,7 +114,7 @@ def with_3d_labels(packed: PackedFaces) -> PackedFaces:
         points[face] = heads.surface(face, model.labels)[:, :2] * (1, -1)
         visible[face] = _faces_camera(heads, face)
     unknown = heads.fitted[:, None] & ~np.isfinite(pose)
-    pose[unknown] = heads.pose_deg[unknown]
+    pose[unknown] = leaned(heads.pose_deg)[unknown]
     return replace(
         packed,
         landmarks=packed.landmarks | {"ibug68_3d": points},
