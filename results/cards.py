@@ -167,10 +167,12 @@ def _laid(float_run: dict[str, Any]) -> str:
     """Of heads laid by their outline; runs that do not count what is drawn are of before and learned from others."""
     if not all("drawn" in source for source in float_run["sources"]):
         return ""
-    return (
+    text = (
         f", how little a contour point's place along the outline counts (`ALONG`, `fit.py` beside it, {fit.ALONG:g}), "
         f"by how much a frontal head is laid too high (`RAISED_DEG`, {fit.RAISED_DEG:g} degrees)"
     )
+    lean = float_run.get("laid_heads", {}).get("lean_deg")
+    return text + (f", by how much a profile leans (`LEAN_DEG`, {lean:g} degrees, `results/lean.json`)" if lean else "")
 
 
 def _choices(float_run: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ import numpy as np
 
 from edgeface import __version__
 from edgeface.datasets.load import load_set
+from edgeface.datasets.turned import fit
 from edgeface.errors import InputError
 from edgeface.files import read_json, write_json
 from edgeface.headpose import ANGLES
@@ -135,6 +136,7 @@ def fit_network(
     trainer.compile(optimizer=optimizer, jit_compile=_jit())
 
     facts = {"config": as_dict(config), "network": _network_facts(network), "sources": _source_facts(sources)}
+    facts |= laid_facts(config)
     facts |= {"devices": members.devices, "processes": members.processes}
     fingerprint = hashlib.sha256(json.dumps(chosen(config), sort_keys=True).encode()).hexdigest()
     step = checkpoint_step(out / CHECKPOINT) if resume else 0
@@ -177,7 +179,7 @@ def fit_network(
         "sources": _source_facts(sources),
         "untrained": untrained,
         "last": {k: float(v) for k, v in curve[-1].items() if v != "nan"},
-    } | environment()
+    } | (laid_facts(config) | environment())
 
 
 def network_config_of(config: TrainConfig) -> ModelConfig:
@@ -295,6 +297,11 @@ def _source_facts(sources: list[Source]) -> list[dict[str, Any]]:
         }
         for s in sources
     ]
+
+
+def laid_facts(config: TrainConfig) -> dict[str, Any]:
+    """{"laid_heads": their constants} of a run that learns from heads laid over photographs, else {}."""
+    return {"laid_heads": fit.constants()} if any(s.fit_3d or s.turned for s in config.sources) else {}
 
 
 def _say_other_faces(out: Path, sources: list[Source], say: Callable[[str], None]) -> None:

@@ -43,6 +43,11 @@ MAX_RESIDUAL = 0.08
 """Of the face box's size: beyond this RMS distance the points lie on no head that the model knows."""
 
 
+def constants() -> dict[str, float]:
+    """What was chosen of how heads are laid and labelled, for records of runs that learn from them."""
+    return {"along": ALONG, "raised_deg": RAISED_DEG, "lean_deg": LEAN_DEG}
+
+
 @dataclass(frozen=True)
 class FittedHeads:
     """Heads of N faces in camera axes: x right, y **up**, z to the viewer, all in the picture's pixels."""
