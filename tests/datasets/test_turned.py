@@ -140,6 +140,9 @@ def test_labels_of_profiles_lean_and_frontal_ones_do_not():
     # Mirrored faces have mirrored labels; where pitch and roll are hardly told apart they do not run away.
     np.testing.assert_allclose(leaned[2], mirror(leaned[3]), atol=1e-3)
     assert leaned[3, 1] > poses[3, 1] and np.abs(leaned[4] - poses[4]).max() < 4 / np.cos(np.deg2rad(80)) + 1
+    beyond = np.float32([[100, 5, -3], [-95, 170, 175]])
+    np.testing.assert_allclose(fit.leaned(beyond, 0.0), beyond, atol=1e-3)
+    assert fit.leaned(beyond[:1], 1.0)[0, 0] > 95
 
 
 def test_laid_and_turned_faces_are_labelled_with_their_lean(faces, same_heads, monkeypatch):

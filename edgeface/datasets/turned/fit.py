@@ -249,12 +249,18 @@ def _bowed(rotation: np.ndarray) -> np.ndarray:
 
 def leaned(pose_deg: np.ndarray, lean_deg: float | None = None) -> np.ndarray:
     """(N, 3) yaw, pitch, roll of laid heads -> what 300W-LP would label them with. lean_deg: default `LEAN_DEG`."""
+    pose_deg = np.asarray(pose_deg, np.float64)
     yaw = np.deg2rad(pose_deg[:, 0])
+    fading = np.minimum(1, np.abs(np.cos(yaw)) / np.cos(np.deg2rad(MOST_YAW_DEG)))
     turn = np.zeros((len(pose_deg), 3))
-    fading = np.minimum(1, np.cos(yaw) / np.cos(np.deg2rad(MOST_YAW_DEG)))
     turn[:, 1] = (LEAN_DEG if lean_deg is None else lean_deg) * np.sin(yaw) ** 2 * fading
     # Pitch alone is a turn about the x axis; applied last, it is the picture's.
-    return from_matrix(to_matrix(turn) @ to_matrix(pose_deg)).astype(np.float32)
+    near = from_matrix(to_matrix(turn) @ to_matrix(pose_deg))
+    # The same turn told by a yaw beyond 90 degrees, where that is how it was told.
+    far = np.copysign(180, near) - near
+    far[:, 1:] *= -1
+    beyond = np.abs(far - pose_deg).sum(1) < np.abs(near - pose_deg).sum(1)
+    return np.where(beyond[:, None], far, near).astype(np.float32)
 
 
 def _rotation(vector: np.ndarray) -> np.ndarray:
