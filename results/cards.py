@@ -36,8 +36,8 @@ NORMALISERS = {"inter_ocular": "the outer eye corners' distance", "box": "sqrt(w
 
 
 def page(model: str, released: tuple[str, ...]) -> str:
-    """The card of one network; ``released``: names of its packaged files, less the variant."""
-    names = [n for n in zoo.available() if n.rsplit("_int8", 1)[0].rsplit("_float", 1)[0] in released]
+    """The card of one network; ``released``: names of its packaged files, variant and all."""
+    names = [n for n in zoo.available() if n in released]
     cards = {name: read_card(zoo.path(name)) for name in names}
     first = cards[f"{model}_{zoo.DEFAULT_VARIANT}"]
     training = read_json(HERE / model / "training.json")
@@ -159,8 +159,11 @@ def _copied(source: dict[str, Any]) -> str:
 def _begun(run: dict[str, Any]) -> str:
     if not run["config"]["init"]:
         return ""
-    digest = run.get("begun_from_sha256")
-    return ", from earlier weights of this network" + (f" (SHA-256 `{digest[:8]}`…)" if digest else "")
+    digest, before = run.get("begun_from_sha256"), Path(run["config"]["init"]).stem
+    whose = (
+        "this network" if before == run["config"]["network"] else f"`{before}`, which grew (`edgeface/models/grow.py`)"
+    )
+    return f", from earlier weights of {whose}" + (f" (SHA-256 `{digest[:8]}`…)" if digest else "")
 
 
 def _laid(float_run: dict[str, Any]) -> str:

@@ -55,7 +55,9 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
 }
 
 CARDS: dict[str, Callable[[], str]] = {
-    f"docs/models/{model}.md": partial(cards.page, model, tuple(f.name for f in SUBJECTS[model].files if f.released))
+    f"docs/models/{model}.md": partial(
+        cards.page, model, tuple(f"{f.name}_{variant}" for f in SUBJECTS[model].files for variant in f.released)
+    )
     for model in tables.MODELS
 }
 

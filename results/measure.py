@@ -28,7 +28,8 @@ class Files:
     name: str
     markup: str
     sets: tuple[str, ...]
-    released: bool = True
+    released: tuple[str, ...] = ("int8_qat", "float16")
+    """Variants that the package ships."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,17 @@ class Subject:
     """The first ones are timed."""
 
 
-def _acdc(name: str) -> Subject:
-    """300W's points are a drawn contour, AFLW2000-3D's a head's points: each has a head, and files, of its own."""
-    flat, solid = Files(name, "ibug68", ("300w", "aflw")), Files(f"{name}_3d", "ibug68_3d", ("aflw2000_3d",))
-    return Subject("300w", (flat, solid))
+def _acdc(name: str, solid: tuple[str, ...] = Files.released) -> Subject:
+    """300W's points are a drawn contour, AFLW2000-3D's a head's points: each has a head, and files, of its own.
+
+    solid: variants of the latter that the package ships."""
+    own = Files(name, "ibug68", ("300w", "aflw"))
+    return Subject("300w", (own, Files(f"{name}_3d", "ibug68_3d", ("aflw2000_3d",), solid)))
 
 
 def _ccr(name: str) -> Subject:
     own = Files(name, "aflw21", ("aflw",))
-    return Subject("aflw", (own, Files(f"{name}_ibug68", "ibug68", ("300w", "aflw2000_3d"), released=False)))
+    return Subject("aflw", (own, Files(f"{name}_ibug68", "ibug68", ("300w", "aflw2000_3d"), released=())))
 
 
 SUBJECTS = {"acdc_n": _acdc("acdc_n"), "acdc_s": _acdc("acdc_s"), "ccr_s": _ccr("ccr_s")}

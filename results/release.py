@@ -7,7 +7,6 @@ as it was scored (by its hash), and only where it kept every bound on every set.
 from __future__ import annotations
 
 import argparse
-from itertools import product
 from pathlib import Path
 
 from convert.metadata import sha256
@@ -19,13 +18,11 @@ from edgeface.files import write_bytes
 from results.command import run
 from results.measure import RUNS, SUBJECTS
 
-RELEASED = ("int8_qat", "float16")
-
 
 def release(name: str) -> list[Path]:
     """The paths written. InputError, and nothing written: a file that was not scored as it is, or missed a bound."""
     chosen = {}
-    for folder, variant in product([RUNS / f.name for f in SUBJECTS[name].files if f.released], RELEASED):
+    for folder, variant in [(RUNS / f.name, variant) for f in SUBJECTS[name].files for variant in f.released]:
         file = folder / f"{folder.name}_{variant}.tflite"
         if not file.is_file():
             raise InputError(f"{file} must be there (python -m results.measure {name}). Received: no such file")
