@@ -170,12 +170,16 @@ def _laid(float_run: dict[str, Any]) -> str:
     """Of heads laid by their outline; runs that do not count what is drawn are of before and learned from others."""
     if not all("drawn" in source for source in float_run["sources"]):
         return ""
+    # Runs of before their records held the constants: those of then, which are the code's still.
+    used = float_run.get("laid_heads", {"along": fit.ALONG, "raised_deg": fit.RAISED_DEG})
     text = (
-        f", how little a contour point's place along the outline counts (`ALONG`, `fit.py` beside it, {fit.ALONG:g}), "
-        f"by how much a frontal head is laid too high (`RAISED_DEG`, {fit.RAISED_DEG:g} degrees)"
+        f", how little a contour point's place along the outline counts (`ALONG`, `fit.py` beside it, {used['along']:g}"
+        f"), by how much a frontal head is laid too high (`RAISED_DEG`, {used['raised_deg']:g} degrees)"
     )
-    lean = float_run.get("laid_heads", {}).get("lean_deg")
-    return text + (f", by how much a profile leans (`LEAN_DEG`, {lean:g} degrees, `results/lean.json`)" if lean else "")
+    if "profile_nod_deg" in used:
+        nod = f"{used['profile_nod_deg']:g} degrees, `results/profile_nod.json`"
+        text += f", by how much its pitch in profile is labelled higher than it is laid (`PROFILE_NOD_DEG`, {nod})"
+    return text
 
 
 def _choices(float_run: dict[str, Any]) -> str:

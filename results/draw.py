@@ -29,7 +29,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "accuracy": tables.accuracy,
         "labels": studies.labels,
         "laid_heads": studies.laid_heads,
-        "lean": studies.lean,
+        "profile_nod": studies.profile_nod,
         "yaw_scale": studies.yaw_scale,
         "prices": tables.prices,
         "presets": tables.presets,

@@ -7,10 +7,12 @@ as it was scored (by its hash), and only where it kept every bound on every set.
 from __future__ import annotations
 
 import argparse
+from itertools import product
 from pathlib import Path
 
 from convert.metadata import sha256
 from convert.parity_file import load_parity
+from convert.variants import VARIANTS
 from edgeface import zoo
 from edgeface.card import read_card
 from edgeface.errors import InputError
@@ -20,21 +22,29 @@ from results.measure import RUNS, SUBJECTS
 
 
 def release(name: str) -> list[Path]:
-    """The paths written. InputError, and nothing written: a file that was not scored as it is, or missed a bound."""
+    """The paths written; the model's other files leave the package.
+
+    InputError, and nothing changed: a file that was not scored as it is, or missed a bound.
+    """
     chosen = {}
     for folder, variant in [(RUNS / f.name, variant) for f in SUBJECTS[name].files for variant in f.released]:
         file = folder / f"{folder.name}_{variant}.tflite"
         if not file.is_file():
             raise InputError(f"{file} must be there (python -m results.measure {name}). Received: no such file")
         for scored in load_parity(folder / "parity.json"):
-            (row,) = (row for row in scored.rows if row["variant"] == variant)
-            if row["flatbuffer_sha256"] != read_card(file).flatbuffer_sha256:
+            row = next((row for row in scored.rows if row["variant"] == variant), {})
+            if row.get("flatbuffer_sha256") != read_card(file).flatbuffer_sha256:
                 raise InputError(f"{file} must be the file that was scored on {scored.set}. Received: another one")
             if not row["passed"]:
                 raise InputError(f"{file} must keep every bound. Received: a miss on {scored.set}")
         chosen[zoo.FOLDER / file.name] = file
     for target, file in chosen.items():
         write_bytes(target, file.read_bytes())
+    # What an earlier release had of this model and this one has not.
+    for files, variant in product(SUBJECTS[name].files, VARIANTS):
+        target = zoo.FOLDER / f"{files.name}_{variant}.tflite"
+        if target not in chosen:
+            target.unlink(missing_ok=True)
     return list(chosen)
 
 

@@ -99,16 +99,18 @@ def labels() -> str:
     return table(head, lines)
 
 
-def lean() -> str:
-    """What is left of profiles' lean, and the pose error with a lean chosen for all faces and on the other half."""
+def profile_nod() -> str:
+    """What is left of the nod of profiles, and the errors with a nod chosen for all faces and on the other half."""
     lines = []
-    for row in stored(HERE / "lean.json"):
-        cells = [f"`{row['model']}`", f"`{row['sha256'][:8]}`", f"{row['learned_lean_deg']:g}°"]
-        cells += [f"{b['mean']:+.1f} ± {b['sem']:.1f}" for b in row["lean_left"]]
-        ways = ("as_it_answers", "lean_of_the_labels", "lean_of_all_faces", "lean_of_the_other_half")
-        lines.append([*cells, *(f"{row[way]['mean']:.2f}" for way in ways)])
-    head = ["network", "weights", "learned from a lean of", "left at 0-15°", "15-30°", "30-60°", "60-90°"]
-    head += ["pose MAE", "with that of the labels", "the best of all faces", "the best of the other half"]
+    for row in stored(HERE / "profile_nod.json"):
+        cells = [f"`{row['model']}`", f"`{row['sha256'][:8]}`", f"{row['learned_nod_deg']:g}°"]
+        cells += [f"{b['mean']:+.1f} ± {b['sem']:.1f}" for b in row["nod_left"]]
+        ways = ("as_it_answers", "nod_of_all_faces", "nod_of_the_other_half")
+        at = f" at {row['nod_of_all_faces']['nod_deg']:+.2f}°"
+        lines.append([*cells, *(f"{row[w]['mean']:.2f} / {row[w]['geodesic']:.2f}" for w in ways)])
+        lines[-1][-2] += at
+    head = ["network", "weights", "learned with", "left at 0-15°", "15-30°", "30-60°", "60-90°"]
+    head += ["pose MAE / geodesic", "with the best more for all faces", "with the other half's best"]
     return table(head, lines) if lines else NOT_YET
 
 

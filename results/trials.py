@@ -29,8 +29,8 @@ HERE = Path(__file__).parent
 RUNS, CONFIGS = Path("runs/trials"), HERE.parent / "configs"
 WARMUP, EPOCH = 200, 500
 SHORT = {"learning_rate": 2e-3, "ema": 0.997, "precision": "mixed_bfloat16"}
-"""What a short run from nothing has in place of a released network's. Bfloat16 takes a quarter off a step on a CPU that
-has it, and all arms bear it alike."""
+"""What a short run from nothing has in place of a released network's. Bfloat16 saves time where the processor has it,
+and all arms bear it alike."""
 
 
 def trial_config(config: TrainConfig, name: str, seed: int, steps: int, **changes: Any) -> TrainConfig:

@@ -8,6 +8,7 @@ not listen to them yet. So the larger network answers as the smaller one did, an
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 
 import keras
 import numpy as np
@@ -16,22 +17,46 @@ from keras import layers
 from edgeface.models.layers import PoseFromFeatures
 
 _STAGE = re.compile(r"^s(\d+)_")
+_WIDTHS = ("stem", "widths", "width", "pose_widths")
 _BY_CHANNEL = (layers.BatchNormalization, layers.DepthwiseConv2D)
 """Their weights belong to channels that come in; the others' outputs are channels of their own."""
+
+
+def check_growth(small, large) -> None:
+    """ValueError names the field in which the config ``large`` is no wider or longer form of ``small``."""
+    if type(small) is not type(large):
+        raise ValueError(f"network must be {large.network}. Received: {small.network}")
+    for field in fields(large):
+        before, after = getattr(small, field.name), getattr(large, field.name)
+        if field.name in _WIDTHS:
+            olds, news = ((v,) if isinstance(v, int) else v for v in (before, after))
+            if len(olds) != len(news) or any(old > new for old, new in zip(olds, news, strict=True)):
+                raise ValueError(f"{field.name} must be at most {after}, level by level. Received: {before}")
+        elif field.name == "stages":
+            # The first stage alone does not show how one steers the next.
+            if before != after and not 2 <= before < after:
+                raise ValueError(f"stages must be {after}, or from 2 to that. Received: {before}")
+        elif field.name != "name" and before != after:
+            raise ValueError(f"{field.name} must be {after}. Received: {before}")
 
 
 def grow(small: keras.Model, large: keras.Model) -> None:
     """Sets the weights of ``large`` so that the stages it shares with ``small`` answer as they do there.
 
-    Further stages begin as the last that ``small`` has. ValueError names the layer where the two differ in more than
-    widths and stages, or where ``large`` is narrower.
+    Further stages begin as the last that ``small`` has. The networks' configs must pass `check_growth`; of what can be
+    seen in weights, ValueError names the layer that has no counterpart or another shape.
     """
     sources = {layer.name: _source(small, layer.name) for layer in large.layers if layer.weights}
+    unused = {layer.name for layer in small.layers if layer.weights} - {layer.name for layer in sources.values()}
+    if unused:
+        raise ValueError(f"{large.name} must have all layers of {small.name}. Received: none for {min(unused)}")
     incoming, outgoing = _places(large, sources)
     for name, source in sources.items():
         layer = large.get_layer(name)
-        pairs = zip(layer.get_weights(), source.get_weights(), strict=True)
-        layer.set_weights([_grown(layer, new, old, incoming[name], outgoing[name]) for new, old in pairs])
+        new, old = layer.get_weights(), source.get_weights()
+        if len(new) != len(old):
+            raise ValueError(f"{name} must have {len(old)} weights, as its source. Received: {len(new)}")
+        layer.set_weights([_grown(layer, *pair, incoming[name], outgoing[name]) for pair in zip(new, old, strict=True)])
 
 
 def _source(small: keras.Model, name: str) -> keras.layers.Layer:

@@ -77,7 +77,8 @@ class TrainConfig:
     model: dict[str, Any] = field(default_factory=dict)
     """Fields of the preset to change."""
     init: str = ""
-    """A .keras file to start from: the same network, or a narrower one or one of fewer stages, which then grows."""
+    """A .keras file to start from: the same network, or a narrower one or one of fewer stages (two at least), which
+    then grows."""
     steps: int = 1000
     batch_size: int = 32
     epoch_steps: int = 250
@@ -93,7 +94,8 @@ class TrainConfig:
     ema: float = 0.0
     """Decay of averaged weights, which are then what is validated and saved; 0 = off. Short runs gain by it."""
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
-    """mixed_bfloat16 for a GPU; the expectation heads and the losses stay float32."""
+    """mixed_bfloat16 for a GPU, and for wide networks on a CPU with AVX512-BF16 or AMX; the expectation heads and the
+    losses stay float32."""
     seed: int = 0
     mode: Literal["mixed", "alternate"] = "mixed"
     """A batch over all sources, or one source a batch in turn (AC-DC)."""

@@ -28,7 +28,7 @@ from edgeface.errors import InputError
 from edgeface.files import read_json, write_json
 from edgeface.headpose import ANGLES
 from edgeface.models.deploy import landmark_markups
-from edgeface.models.grow import grow
+from edgeface.models.grow import check_growth, grow
 from edgeface.models.io import config_of, load_model, model_info, save_model
 from edgeface.models.presets import ModelConfig, build, preset
 from edgeface.training.backend import while_set
@@ -60,7 +60,8 @@ def train(
 ) -> Path:
     """Runs (or goes on with, or reuses) the training that ``config`` describes; the path of the finished model.keras.
 
-    model: a ready network to train in place of the one that the config names (it must have the config's shape).
+    model: a ready network to train in place of the one that the config names (it must have the config's shape, and
+    have been built under its precision).
     distribute: on all devices of all processes, see `edgeface.training.distribution`; not part of the config, since a
     run may go on with another number of them.
     InputError: a folder with another config's run or another process, too many faces that cannot be read, a loss that
@@ -246,11 +247,13 @@ def start_from(network: keras.Model, network_config: ModelConfig, path: str) -> 
     if [tuple(w.shape) for w in source.get_weights()] == shapes:
         network.set_weights(source.get_weights())
         return
+    before = config_of(info)
     try:
+        check_growth(before, network_config)
         grow(source, network)
     except ValueError as error:
         rule = f"init must hold a network like {network_config.name}, or one that is only narrower or of fewer stages"
-        raise InputError(f"{rule}. Received: {config_of(info).name}; {error}") from None
+        raise InputError(f"{rule}. Received: {before.name}; {error}") from None
 
 
 def _begun_from(config: TrainConfig, out: Path, step: int) -> str:
@@ -278,6 +281,10 @@ def _check_same(config: TrainConfig, out: Path) -> None:
     changed = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
     if changed:
         raise InputError(f"{out} must be a new folder or this config's run. Received: a run with other {changed}")
+    laid, now = read_json(out / CONFIG).get("laid_heads"), laid_facts(config).get("laid_heads")
+    # Runs of before their records held the constants cannot be told.
+    if laid not in (None, now):
+        raise InputError(f"{out} must be a new folder or a run whose heads were laid by {now}. Received: {laid}")
 
 
 def _source_facts(sources: list[Source]) -> list[dict[str, Any]]:

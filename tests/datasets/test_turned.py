@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from edgeface.datasets.packed import PackedFaces, pack_faces
 from edgeface.datasets.sample import FaceSample
@@ -13,7 +14,7 @@ from edgeface.datasets.synthetic.params import FaceParams, Look
 from edgeface.datasets.turned import fit, model, turned_faces, with_3d_labels
 from edgeface.datasets.turned.fit import fit_heads
 from edgeface.errors import InputError
-from edgeface.headpose import geodesic_deg, mirror
+from edgeface.headpose import geodesic_deg, mirror, to_matrix
 from edgeface.markup import IBUG68
 
 POSES = ((0.0, 0.0, 0.0), (14.0, 8.0, -6.0), (-25.0, -10.0, 12.0), (32.0, 5.0, 4.0))
@@ -74,7 +75,7 @@ def same_heads():
         patch.setattr(model, "RELIEF", 1.0)
         patch.setattr(model, "LABEL_SHIFTS_CM", ())
         patch.setattr(fit, "RAISED_DEG", 0.0)
-        patch.setattr(fit, "LEAN_DEG", 0.0)
+        patch.setattr(fit, "PROFILE_NOD_DEG", 0.0)
         model.head_model.cache_clear()
         yield
     model.head_model.cache_clear()
@@ -130,32 +131,38 @@ def test_a_frontal_heads_raised_fit_is_taken_back_and_a_turned_ones_less(faces, 
     np.testing.assert_array_equal(exact.pose_deg, fit_heads(faces.landmarks["ibug68_3d"], slide=False).pose_deg)
 
 
-def test_labels_of_profiles_lean_and_frontal_ones_do_not():
-    poses = np.float32([[0, 12, 5], [45, 0, 0], [-78, 10, -8], [78, 10, 8], [89.9, 3, 4]])
-    leaned = fit.leaned(poses, 4.0)
-    assert leaned.dtype == np.float32
-    np.testing.assert_allclose(leaned[0], poses[0], atol=1e-4)
-    away = geodesic_deg(leaned, poses)
+def test_profiles_are_labelled_with_a_nod_about_the_heads_own_axis_and_frontal_faces_without():
+    poses = np.float32([[0, 12, 5], [45, 0, 0], [-78, 10, -8], [78, 10, 8], [89.9, 3, 4], [80, 0, 0]])
+    labelled = fit.as_labelled(poses, 4.0)
+    assert labelled.dtype == np.float32
+    np.testing.assert_allclose(labelled[0], poses[0], atol=1e-4)
+    away = geodesic_deg(labelled, poses)
     np.testing.assert_allclose(away[1:4], 4 * np.sin(np.deg2rad([45, 78, 78])) ** 2, atol=0.01)
+    # Transposed, for what turns the head; the change comes first, on the head: its axis is x, whatever the yaw.
+    before, after = (np.swapaxes(to_matrix(p), 1, 2) for p in (poses, labelled))
+    change = Rotation.from_matrix(np.swapaxes(before, 1, 2) @ after).as_rotvec()[1:]
+    np.testing.assert_allclose(change / np.linalg.norm(change, axis=1, keepdims=True), [[-1, 0, 0]] * 5, atol=1e-3)
+    # A nod in profile is a turn in the picture, which pitch and roll only tell together.
+    np.testing.assert_allclose(labelled[5], [79.3, 21.3, 21.0], atol=0.1)
     # Mirrored faces have mirrored labels; where pitch and roll are hardly told apart they do not run away.
-    np.testing.assert_allclose(leaned[2], mirror(leaned[3]), atol=1e-3)
-    assert leaned[3, 1] > poses[3, 1] and np.abs(leaned[4] - poses[4]).max() < 4 / np.cos(np.deg2rad(80)) + 1
-    beyond = np.float32([[100, 5, -3], [-95, 170, 175]])
-    np.testing.assert_allclose(fit.leaned(beyond, 0.0), beyond, atol=1e-3)
-    assert fit.leaned(beyond[:1], 1.0)[0, 0] > 95
+    np.testing.assert_allclose(labelled[2], mirror(labelled[3]), atol=1e-3)
+    assert np.abs(labelled[4] - poses[4]).max() < 4 / np.cos(np.deg2rad(80)) + 1
+    beyond = np.float32([[100, 5, -3], [-95, 170, 175], [85, 179, 0]])
+    np.testing.assert_allclose(fit.as_labelled(beyond, 0.0), beyond, atol=1e-3)
+    assert fit.as_labelled(beyond[:1], 1.0)[0, 0] > 95 and fit.as_labelled(beyond[2:], 4.0)[0, 0] < 90
 
 
-def test_laid_and_turned_faces_are_labelled_with_their_lean(faces, same_heads, monkeypatch):
+def test_laid_and_turned_faces_get_that_label_and_keep_picture_and_points(faces, same_heads, monkeypatch):
     bare = only(faces, "ibug68")
     bare = replace(bare, pose_deg=np.full_like(bare.pose_deg, np.nan))
     plain = with_3d_labels(bare), turned_faces(bare, 2, 3)
-    monkeypatch.setattr(fit, "LEAN_DEG", 3.0)
-    leant = with_3d_labels(bare), turned_faces(bare, 2, 3)
-    for before, after in zip(plain, leant, strict=True):
-        np.testing.assert_allclose(after.pose_deg, fit.leaned(before.pose_deg, 3.0), atol=1e-3)
+    monkeypatch.setattr(fit, "PROFILE_NOD_DEG", 3.0)
+    nodded = with_3d_labels(bare), turned_faces(bare, 2, 3)
+    for before, after in zip(plain, nodded, strict=True):
+        np.testing.assert_allclose(after.pose_deg, fit.as_labelled(before.pose_deg, 3.0), atol=1e-3)
         np.testing.assert_array_equal(after.images, before.images)
         np.testing.assert_array_equal(after.landmarks["ibug68_3d"], before.landmarks["ibug68_3d"])
-    assert geodesic_deg(leant[1].pose_deg, plain[1].pose_deg).max() > 1
+    assert geodesic_deg(nodded[1].pose_deg, plain[1].pose_deg).max() > 1
 
 
 def test_turned_labels_are_those_of_the_head_rendered_at_the_turned_pose(params, turned):

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from edgeface.datasets.packed import pack_faces
+from edgeface.datasets.turned import fit
 from edgeface.errors import InputError
 from edgeface.files import read_json, write_json
 from edgeface.markup import PROTOCOLS
@@ -25,7 +26,7 @@ from edgeface.training.config import as_dict
 from edgeface.training.evaluate import evaluate
 from edgeface.training.networks import load_network
 from edgeface.training.pipeline import Source
-from edgeface.training.train import _check_same, network_config_of, start_from, train, untrained_heads
+from edgeface.training.train import _check_same, laid_facts, network_config_of, start_from, train, untrained_heads
 from edgeface.training.trainer import Schedule
 from tests.training import tiny
 
@@ -183,6 +184,19 @@ def test_a_face_that_cannot_be_used_is_named(tmp_path, monkeypatch):
         train(tiny.config(), tmp_path / "run", say=quiet)
 
 
+def test_a_run_of_heads_laid_by_other_constants_is_not_gone_on_with(tmp_path, monkeypatch):
+    laid = replace(tiny.config(), sources=(replace(tiny.config().sources[0], fit_3d=True),))
+    assert laid_facts(tiny.config()) == {}
+    write_json(tmp_path / "config.json", {"config": as_dict(laid)} | laid_facts(laid))
+    _check_same(laid, tmp_path)
+    monkeypatch.setattr(fit, "PROFILE_NOD_DEG", 9.0)
+    with pytest.raises(InputError, match="a run whose heads were laid by .*9.0.*Received: "):
+        _check_same(laid, tmp_path)
+    # Runs of before their records held the constants go on.
+    write_json(tmp_path / "config.json", {"config": as_dict(laid)})
+    _check_same(laid, tmp_path)
+
+
 def test_it_starts_from_another_model(finished):
     path = str(finished[0] / "model.keras")
     run = tiny.config()
@@ -190,9 +204,9 @@ def test_it_starts_from_another_model(finished):
     start_from(network, network_config_of(run), path)
     for a, b in zip(network.get_weights(), load_model(path)[0].get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    wider = network_config_of(tiny.config(model={**tiny.ACDC, "widths": [8]}))
+    narrower = network_config_of(tiny.config(model={**tiny.ACDC, "widths": [2]}))
     with pytest.raises(InputError, match="init must hold a network like acdc_n"):
-        start_from(build(wider), wider, path)
+        start_from(build(narrower), narrower, path)
 
 
 def test_a_run_remembers_the_weights_it_began_with_when_others_lie_there_later(finished, tmp_path, monkeypatch):

@@ -28,12 +28,13 @@ RAISED_DEG = 3.5
 """By how much a head laid over a frontal face's 2D marks is raised, for they are not quite at the heights of the
 rendered heads' own. From the side the marks show the pitch itself: it falls with the squared cosine of yaw. Chosen as
 `ALONG` was (`results.laid_heads`)."""
-LEAN_DEG = 2.5
-"""By how much 300W-LP's profiles lean more than these heads do: a turn about the picture's horizontal axis that grows
-with the squared sine of yaw, and that pitch and roll near profile tell several times over. Three networks that learned
-without it agree on it (`results.lean`, on aflw2000_3d val)."""
+PROFILE_NOD_DEG = 2.5
+"""By how much more 300W-LP raises the head in profile than a head that is laid over its points lies: the zero of pitch
+again, where a nod is seen as it is. It grows with the squared sine of yaw. The mean of what three networks that learned
+without it had left beyond 60 degrees, rounded (`results.profile_nod`, on aflw2000_3d val). Of the label alone: the
+points lie where they lie."""
 MOST_YAW_DEG = 80.0
-"""Beyond it the lean falls with yaw's cosine, so that pitch and roll, which divide by that, move no further."""
+"""Beyond it that nod falls with yaw's cosine, so that pitch and roll, which divide by that, move no further."""
 ROUNDS = 14
 CHUNK = 256
 REACH_CM = 2.5
@@ -45,7 +46,7 @@ MAX_RESIDUAL = 0.08
 
 def constants() -> dict[str, float]:
     """What was chosen of how heads are laid and labelled, for records of runs that learn from them."""
-    return {"along": ALONG, "raised_deg": RAISED_DEG, "lean_deg": LEAN_DEG}
+    return {"along": ALONG, "raised_deg": RAISED_DEG, "profile_nod_deg": PROFILE_NOD_DEG}
 
 
 @dataclass(frozen=True)
@@ -247,20 +248,28 @@ def _bowed(rotation: np.ndarray) -> np.ndarray:
     return np.swapaxes(to_matrix(angles), 1, 2)
 
 
-def leaned(pose_deg: np.ndarray, lean_deg: float | None = None) -> np.ndarray:
-    """(N, 3) yaw, pitch, roll of laid heads -> what 300W-LP would label them with. lean_deg: default `LEAN_DEG`."""
+def as_labelled(pose_deg: np.ndarray, nod_deg: float | None = None) -> np.ndarray:
+    """(N, 3) yaw, pitch, roll of heads as they lie -> what 300W-LP would label them with, (N, 3) float32.
+
+    nod_deg: of a head in profile, about its own axis from ear to ear; default `PROFILE_NOD_DEG`.
+    """
     pose_deg = np.asarray(pose_deg, np.float64)
     yaw = np.deg2rad(pose_deg[:, 0])
     fading = np.minimum(1, np.abs(np.cos(yaw)) / np.cos(np.deg2rad(MOST_YAW_DEG)))
-    turn = np.zeros((len(pose_deg), 3))
-    turn[:, 1] = (LEAN_DEG if lean_deg is None else lean_deg) * np.sin(yaw) ** 2 * fading
-    # Pitch alone is a turn about the x axis; applied last, it is the picture's.
-    near = from_matrix(to_matrix(turn) @ to_matrix(pose_deg))
+    nod = np.zeros((len(pose_deg), 3))
+    nod[:, 1] = (PROFILE_NOD_DEG if nod_deg is None else nod_deg) * np.sin(yaw) ** 2 * fading
+    # A pose's matrix is the transpose of what turns the head, so that a factor on its left comes first, on the head.
+    near = from_matrix(to_matrix(nod) @ to_matrix(pose_deg))
     # The same turn told by a yaw beyond 90 degrees, where that is how it was told.
     far = np.copysign(180, near) - near
     far[:, 1:] *= -1
-    beyond = np.abs(far - pose_deg).sum(1) < np.abs(near - pose_deg).sum(1)
+    beyond = _apart(far, pose_deg) < _apart(near, pose_deg)
     return np.where(beyond[:, None], far, near).astype(np.float32)
+
+
+def _apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(N,) sum over the angles (N, 3), degrees, the short way round."""
+    return np.abs((a - b + 180) % 360 - 180).sum(1)
 
 
 def _rotation(vector: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgeface.boxes import face_box
 from edgeface.datasets.packed import PackedFaces
-from edgeface.datasets.turned.fit import FittedHeads, fit_heads, leaned
+from edgeface.datasets.turned.fit import FittedHeads, as_labelled, fit_heads
 from edgeface.datasets.turned.model import head_model
 from edgeface.datasets.turned.render import draw, lifted, sheet_of, turn
 from edgeface.errors import InputError
@@ -50,9 +50,9 @@ def turned_faces(
 
     Each view is turned further to the side the face already looks to (either side near frontal): |yaw| is spread
     evenly over ``yaw_deg``, in as many strips as there are views. ``nod_deg``: standard deviation of the change of
-    pitch. Labels: ibug68_3d (hidden points too, not visible), full pose, and the faces' own points of `CARRIED`, put
-    on the head where they are marked. Same faces and seed, same bytes; a face's views do not depend on the faces
-    beside it.
+    pitch. Labels: ibug68_3d (hidden points too, not visible), full pose (`fit.as_labelled`), and the faces' own points
+    of `CARRIED`, put on the head where they are marked. Same faces and seed, same bytes; a face's views do not depend
+    on the faces beside it.
     """
     if isinstance(per_face, bool) or not isinstance(per_face, (int, np.integer)) or per_face < 1:
         raise InputError(f"per_face must be a whole number >= 1. Received: {per_face!r}")
@@ -87,7 +87,7 @@ def turned_faces(
             images[at], seen[at] = draw(sheet, packed.images[face], vertices, turned, matrix, side)
             points[at] = (turned[:, :2] * (1, -1)) @ matrix[:, :2].T + matrix[:, 2]
             boxes[at] = np.concatenate([points[at, :68].min(0), points[at, :68].max(0)])
-            poses[at] = leaned(from_matrix((rotation @ heads.rotation[face]).T)[None])[0]
+            poses[at] = as_labelled(from_matrix((rotation @ heads.rotation[face]).T)[None])[0]
             ids.append(f"{packed.ids[face]}-turned{number}")
             at += 1
     ends = np.cumsum([68, *carried.values()])[:-1]
@@ -100,7 +100,7 @@ def turned_faces(
 
 
 def with_3d_labels(packed: PackedFaces) -> PackedFaces:
-    """The same faces with ibug68_3d and the pose of the head laid over their ibug68 points.
+    """The same faces with ibug68_3d and the pose (`fit.as_labelled`) of the head laid over their ibug68 points.
 
     Known ibug68_3d points and angles are kept; faces over which no head can be laid stay as they are.
     """
@@ -114,7 +114,7 @@ def with_3d_labels(packed: PackedFaces) -> PackedFaces:
         points[face] = heads.surface(face, model.labels)[:, :2] * (1, -1)
         visible[face] = _faces_camera(heads, face)
     unknown = heads.fitted[:, None] & ~np.isfinite(pose)
-    pose[unknown] = leaned(heads.pose_deg)[unknown]
+    pose[unknown] = as_labelled(heads.pose_deg)[unknown]
     return replace(
         packed,
         landmarks=packed.landmarks | {"ibug68_3d": points},
