@@ -10,7 +10,12 @@ from tests.parity.suite import out_of_bounds, run
 
 @pytest.mark.parametrize(
     "name, markup, calibration, without",
-    [("acdc_s", "ibug68", "300w", set()), ("ccr_s", "aflw21", "aflw", {"300w"}), ("acdc_n", "ibug68", "300w", set())],
+    [
+        ("acdc_m", "ibug68", "300w", set()),
+        ("acdc_s", "ibug68", "300w", set()),
+        ("ccr_s", "aflw21", "aflw", {"300w"}),
+        ("acdc_n", "ibug68", "300w", set()),
+    ],
 )
 def test_every_variant_holds_every_bound_on_every_set(name, markup, calibration, without, tmp_path):
     """without: the sets that do not label the markup."""
