@@ -27,6 +27,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "docs/results.md": {
         "bounds": lambda: tables.BOUNDS_TEXT,
         "accuracy": tables.accuracy,
+        "peers": tables.peers,
         "labels": studies.labels,
         "laid_heads": studies.laid_heads,
         "profile_nod": studies.profile_nod,

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from convert.bounds import BOUNDS, MIN_BIN_FACES
 from convert.parity_file import load_parity
+from convert.report import PEERS, read_peers
 from edgeface.files import read_json
 from results.markdown import table
 
@@ -120,6 +123,32 @@ def _cells(row: dict[str, Any], bins: list) -> list[str]:
     turned = "-" if turn is None else f"{turn:+.3f}°"
     delta = f"{row['nme_delta']:+.3f}, {turned}, {100 * row['jitter_change']:+.1f} %"
     return [*cells, delta if row["passed"] else f"**{delta}**"]
+
+
+def peers() -> str:
+    """The int8 files beside other programs' published models on the same faces, by the mean of AFLW2000-3D's bins."""
+    lines = []
+    for model in MODELS:
+        if not (HERE / model / "report.json").exists():
+            continue
+        flat, solid = (_int8_scores(model, name) for name in ("300w_test", "aflw2000_3d_val"))
+        size = next(r for r in read_json(HERE / model / "report.json")["rows"] if r["variant"] == "int8_qat")["bytes"]
+        bins = [b["nme"] for b in solid["by_yaw"]]
+        figures = [flat["nme"], *bins, solid["mean_of_bins"], solid["pose"]["mean"]]
+        lines.append([f"**`{model}` int8**", f"{size / 1e6:.2f}", *figures])
+    for peer in read_peers(PEERS)["peers"]:
+        flat, solid = (peer["scores"].get(name, {}) for name in ("300w test", "aflw2000_3d val"))
+        figures = [flat.get("nme"), *solid.get("by_yaw", [None] * 3), solid.get("nme"), solid.get("pose_mae")]
+        note = f" ({peer['note']})" if peer["note"] else ""
+        lines.append([f"{peer['name']}{note}", f"{peer['megabytes']:.2f}", *figures])
+    lines.sort(key=lambda line: np.inf if line[6] is None else line[6])
+    head = ["model", "MB", "300W NME %", "AFLW2000-3D 0-30°", "30-60°", "60-90°", "mean of bins", "pose MAE"]
+    return table(head, [[*line[:2], *("-" if v is None else f"{v:.2f}" for v in line[2:])] for line in lines])
+
+
+def _int8_scores(model: str, name: str) -> dict[str, Any]:
+    (scored,) = load_parity(HERE / model / f"{name}.json")
+    return next(row for row in scored.rows if row["variant"] == "int8_qat")["scores"]
 
 
 def prices() -> str:
