@@ -17,11 +17,13 @@ import pytest
 from demo_web import __main__ as web
 from edgeface.card import CropRule
 from edgeface.datasets.packs import faces_root
+from edgeface.datasets.turned import fit
 from edgeface.files import read_json
 from edgeface.geometry import Box, square_crop
 from edgeface.markup import MARKUPS, PROTOCOLS
 from edgeface.runtime.download import YUNET_NAME
 from edgeface.training.packing import MAX_SKIPPED
+from results import profile_nod
 from tests.docs.pages import PAGES, ROOT, blocks, prose, text_of
 
 UNITS = (
@@ -53,6 +55,12 @@ def detector_is(kilobytes: int) -> bool:
     root = faces_root()
     file = root.parent / "models" / YUNET_NAME if root else Path("none")
     return not file.is_file() or round(file.stat().st_size / 1000, -1) == kilobytes
+
+
+def nods_left() -> list[float]:
+    """Beyond 60 degrees, of the networks that learned without one."""
+    rows = read_json(ROOT / "results/profile_nod.json")["rows"]
+    return [row["nod_left"][-1]["mean"] for row in rows if not row["learned_nod_deg"]]
 
 
 TFLITE = "tflite-runtime==2.14.0; python_version < '3.12'"
@@ -90,6 +98,9 @@ ON_A_PAGE: dict[tuple[str, str], Callable[[], bool]] = {
         row["steps"] == 0 for row in read_json(ROOT / "results/tfmot.json")["rows"]
     ),
     ("docs/results.md", "15°"): lambda: constant("results/papers.py", '"excite_unit_deg": 15.0'),
+    ("docs/results.md", "2.5°"): lambda: fit.PROFILE_NOD_DEG == 2.5 == round(2 * -np.mean(nods_left())) / 2,
+    ("docs/results.md", "3°"): lambda: {round(-nod) for nod in nods_left()} == {2, 3},
+    ("docs/results.md", "60°"): lambda: profile_nod.EDGES_DEG[-2] == 60,
     ("docs/results.md", "95 %"): lambda: constant("results/paired.py", "np.percentile(means, [2.5, 97.5])"),
     ("docs/results.md", "1.28 px"): lambda: 0.01 * 128 == 1.28,
     ("docs/results.md", "128 px"): lambda: True,
