@@ -94,17 +94,20 @@ def test_a_further_stage_begins_as_the_last_and_leaves_the_others_alone(build, c
 
 def test_new_channels_learn():
     # From fresh weights, whose maps are not so steep that nothing would learn.
+    keras.utils.set_random_seed(0)
     small, large = build_acdc(ACDC), build_acdc(replace(ACDC, widths=(10, 16)))
     grow(small, large)
     trainer = keras.Model(large.input, large.output["s2_aflw21"])
-    trainer.compile("sgd", "mse")
+    # Gradients reach new channels through weights that were zero a step before: by Adam, whose steps do not shrink
+    # with them.
+    trainer.compile(keras.optimizers.Adam(1e-2, epsilon=1e-20), "mse")
     kernel = large.get_layer("s2_in_conv").kernel
     before = kernel.numpy().copy()
     rng = np.random.default_rng(2)
     image = rng.integers(0, 256, (4, 32, 32, 1)).astype("float32")
-    trainer.fit(image, rng.random((4, 21, 2)).astype("float32"), epochs=2, verbose=0)
+    trainer.fit(image, rng.random((4, 21, 2)).astype("float32"), epochs=4, verbose=0)
     changed = np.abs(kernel.numpy() - before)
-    assert changed[..., 8:].any() and np.isfinite(kernel.numpy()).all()
+    assert (changed[..., 8:].max(axis=(0, 1, 2)) > 1e-3).all() and np.isfinite(kernel.numpy()).all()
 
 
 @pytest.mark.parametrize(
