@@ -192,6 +192,27 @@ def yaw_scale() -> str:
     return f"{line}\n\n{table(head, lines)}"
 
 
+def yaw_floor() -> str:
+    """How near to AFLW's labels a yaw can come: from the marked points, from a network's, by a network itself."""
+    path = HERE / "yaw_floor.json"
+    if not path.exists():
+        return NOT_YET
+    found = read_json(path)
+
+    def cells(score: dict) -> list[str]:
+        low, high = score["interval"]
+        return [f"{score['mae_deg']:.2f} ({low:.2f} to {high:.2f})", f"{score['median_deg']:.2f}"]
+
+    lines = []
+    for row in found["rows"]:
+        train, test = row["scores"]["train"], row["scores"]["test"]
+        lines.append([row["way"], f"{train['n']:,}", *cells(train), f"{test['n']:,}", *cells(test)])
+    network = found["network"]
+    lines.append([f"`{network['file']}` itself", "-", "-", "-", f"{network['score']['n']:,}", *cells(network["score"])])
+    head = ["yaw from", "training faces", "mean distance °", "median", "test faces", "mean distance °", "median"]
+    return table(head, lines)
+
+
 def paper_presets() -> str:
     """How far the published networks were trained, and some points of their curves."""
     path = HERE / "paper_presets.json"
