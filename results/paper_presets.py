@@ -3,8 +3,8 @@
 `acdc_paper` and `ccr_paper` cost hundreds of times what an edge network does; their configs are for a GPU. What the
 machine at hand can do of them is the run that each of these commands starts, ended by whoever stops it:
 
-    edgeface train configs/acdc_paper.toml --set precision=float32 --set batch_size=8 --set epoch_steps=50
-    edgeface train configs/ccr_paper.toml --set precision=float32 --set batch_size=8 --set epoch_steps=50
+    edgeface train configs/acdc_paper.toml --set precision=float32 --set batch_size=8 --set epoch_steps=10
+    edgeface train configs/ccr_paper.toml --set precision=float32 --set batch_size=8 --set epoch_steps=10
 
 Reads their folders under runs/, finished or not, and writes paper_presets.json beside this file.
 """
