@@ -159,7 +159,8 @@ def _copied(source: dict[str, Any]) -> str:
 def _begun(run: dict[str, Any]) -> str:
     if not run["config"]["init"]:
         return ""
-    digest, before = run.get("begun_from_sha256"), Path(run["config"]["init"]).stem
+    # Runs of before they recorded the network have its name in that of the file.
+    digest, before = run.get("begun_from_sha256"), run.get("begun_from") or Path(run["config"]["init"]).stem
     whose = (
         "this network" if before == run["config"]["network"] else f"`{before}`, which grew (`edgeface/models/grow.py`)"
     )

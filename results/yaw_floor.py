@@ -1,4 +1,4 @@
-"""How near to AFLW's labels a yaw can come: ``python -m results.yaw_floor [--points WEIGHTS.keras] [--by WEIGHTS.keras]``.
+"""How near to AFLW's labels a yaw can come: ``python -m results.yaw_floor [--points FILE.keras] [--by FILE.keras]``.
 
 AFLW's yaw was computed from up to 21 points that somebody marked, so that it carries that hand's errors. Kernel ridge
 regression learns it from the training faces in two ways: from the marked points themselves, errors and all, which no

@@ -29,7 +29,7 @@ from edgeface.files import read_json, write_json
 from edgeface.headpose import ANGLES
 from edgeface.models.deploy import landmark_markups
 from edgeface.models.grow import check_growth, grow
-from edgeface.models.io import config_of, load_model, model_info, save_model
+from edgeface.models.io import config_of, load_model, model_info, read_info, save_model
 from edgeface.models.presets import ModelConfig, build, preset
 from edgeface.training.backend import while_set
 from edgeface.training.checkpoint import checkpoint_step, load_checkpoint, read_rows, truncate_rows
@@ -149,7 +149,7 @@ def fit_network(
         _say_other_faces(out, sources, say)
     begun_from = _begun_from(config, out, step)
     if members.first:
-        write_json(out / CONFIG, facts | environment() | {"begun_from_sha256": begun_from})
+        write_json(out / CONFIG, facts | environment() | begun_from)
         truncate_rows(out / METRICS, step)
 
     if step < config.steps:
@@ -174,13 +174,12 @@ def fit_network(
     curve = (read_rows(out / METRICS) if members.first else []) or [{"seconds": "0"}]
     return {
         "config": as_dict(config),
-        "begun_from_sha256": begun_from,
         "steps": config.steps,
         "seconds": round(float(curve[-1]["seconds"]), 1),
         "sources": _source_facts(sources),
         "untrained": untrained,
         "last": {k: float(v) for k, v in curve[-1].items() if v != "nan"},
-    } | (laid_facts(config) | environment())
+    } | (begun_from | laid_facts(config) | environment())
 
 
 def network_config_of(config: TrainConfig) -> ModelConfig:
@@ -256,12 +255,16 @@ def start_from(network: keras.Model, network_config: ModelConfig, path: str) -> 
         raise InputError(f"{rule}. Received: {before.name}; {error}") from None
 
 
-def _begun_from(config: TrainConfig, out: Path, step: int) -> str:
-    """SHA-256 of the weights that the run began with, "" where those were random: a run's own result may since lie
-    where they lay."""
+def _begun_from(config: TrainConfig, out: Path, step: int) -> dict[str, str]:
+    """Network and SHA-256 of the weights that the run began with, "" where those were random: a run's own result may
+    since lie where they lay."""
     if step and (out / CONFIG).exists():
-        return read_json(out / CONFIG).get("begun_from_sha256", "")
-    return hashlib.sha256(Path(config.init).read_bytes()).hexdigest() if config.init else ""
+        found = read_json(out / CONFIG)
+        return {key: found.get(key, "") for key in ("begun_from", "begun_from_sha256")}
+    if not config.init:
+        return {"begun_from": "", "begun_from_sha256": ""}
+    digest = hashlib.sha256(Path(config.init).read_bytes()).hexdigest()
+    return {"begun_from": config_of(read_info(config.init)).name, "begun_from_sha256": digest}
 
 
 def already_trained(config: TrainConfig, out: Path, name: str) -> bool:

@@ -219,6 +219,7 @@ def test_a_run_remembers_the_weights_it_began_with_when_others_lie_there_later(f
     (tmp_path / "other" / "model.keras").replace(first)
     info = load_model(train(run, tmp_path / "run", say=quiet))[1]
     assert info["training"]["begun_from_sha256"] == digest
+    assert info["training"]["begun_from"] == load_model(first)[1]["config"]["name"]
 
 
 def test_mixed_precision_saves_a_float32_model(tmp_path):
