@@ -159,7 +159,7 @@ def _copied(source: dict[str, Any]) -> str:
 def _begun(run: dict[str, Any]) -> str:
     if not run["config"]["init"]:
         return ""
-    # Runs of before they recorded the network have its name in that of the file.
+    # Older runs did not record the network: its name is the file's.
     digest, before = run.get("begun_from_sha256"), run.get("begun_from") or Path(run["config"]["init"]).stem
     whose = (
         "this network" if before == run["config"]["network"] else f"`{before}`, which grew (`edgeface/models/grow.py`)"

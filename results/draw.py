@@ -32,7 +32,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "laid_heads": studies.laid_heads,
         "profile_nod": studies.profile_nod,
         "yaw_scale": studies.yaw_scale,
-        "yaw_floor": studies.yaw_floor,
+        "yaw_reach": studies.yaw_reach,
         "prices": tables.prices,
         "presets": tables.presets,
         "qat_study": lambda: qat_study.as_markdown(read_json(HERE / "qat_study.json")),

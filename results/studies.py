@@ -192,25 +192,28 @@ def yaw_scale() -> str:
     return f"{line}\n\n{table(head, lines)}"
 
 
-def yaw_floor() -> str:
-    """How near to AFLW's labels a yaw can come: from the marked points, from a network's, by a network itself."""
-    path = HERE / "yaw_floor.json"
+def yaw_reach() -> str:
+    """How near to AFLW's labels a yaw comes: a network's own, and regressions from marked points or from found ones."""
+    path = HERE / "yaw_reach.json"
     if not path.exists():
         return NOT_YET
     found = read_json(path)
 
-    def cells(score: dict) -> list[str]:
-        low, high = score["interval"]
-        return [f"{score['mae_deg']:.2f} ({low:.2f} to {high:.2f})", f"{score['median_deg']:.2f}"]
+    def cell(score: dict | None) -> str:
+        return (
+            "-"
+            if score is None
+            else f"{score['mean_deg']:.2f} ({score['interval'][0]:.2f} to {score['interval'][1]:.2f})"
+        )
 
-    lines = []
-    for row in found["rows"]:
-        train, test = row["scores"]["train"], row["scores"]["test"]
-        lines.append([row["way"], f"{train['n']:,}", *cells(train), f"{test['n']:,}", *cells(test)])
-    network = found["network"]
-    lines.append([f"`{network['file']}` itself", "-", "-", "-", f"{network['score']['n']:,}", *cells(network["score"])])
-    head = ["yaw from", "training faces", "mean distance °", "median", "test faces", "mean distance °", "median"]
-    return table(head, lines)
+    counts = {split: f"{c['n']:,} of {c['n'] + sum(c['left_out'].values()):,}" for split, c in found["faces"].items()}
+    head = [
+        "yaw from",
+        *(f"{counts[s]} {s} faces: mean distance °" for s in counts),
+        f"`{found['trained']}` less this one",
+    ]
+    less = f"{found['trained']} less"
+    return table(head, [[r["way"], *(cell(r.get(s)) for s in counts), cell(r.get(less))] for r in found["rows"]])
 
 
 def paper_presets() -> str:
