@@ -60,6 +60,7 @@ SUBJECTS = {
     "acdc_s": _acdc("acdc_s"),
     # Two files of 4 MB would be a third of the package.
     "acdc_m": _acdc("acdc_m", solid=("int8_qat",)),
+    "ccr_n": _ccr("ccr_n"),
     "ccr_s": _ccr("ccr_s"),
 }
 

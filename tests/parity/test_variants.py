@@ -15,6 +15,7 @@ from tests.parity.suite import out_of_bounds, run
         ("acdc_s", "ibug68", "300w", set()),
         ("ccr_s", "aflw21", "aflw", {"300w"}),
         ("acdc_n", "ibug68", "300w", set()),
+        ("ccr_n", "aflw21", "aflw", {"300w"}),
     ],
 )
 def test_every_variant_holds_every_bound_on_every_set(name, markup, calibration, without, tmp_path):
