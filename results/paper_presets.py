@@ -12,6 +12,7 @@ Reads their folders under runs/, finished or not, and writes paper_presets.json 
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +50,16 @@ def row_of(preset: str, folder: Path) -> dict[str, Any]:
         "planned_batch_size": planned.batch_size,
         "share_of_faces": steps * config["batch_size"] / (planned.steps * planned.batch_size),
         "hours": plain(sum(float(line["step_seconds"]) for line in lines) * config["epoch_steps"] / 3600),
-        "validation": config["validation"],
-        "curve": [{k: plain(float(line[k])) for k in CURVE if line.get(k)} for line in lines],
+        "validation": config.get("validation"),
+        "curve": [{k: plain(_number(line, k)) for k in CURVE if math.isfinite(_number(line, k))} for line in lines],
         "machine": record["machine"],
         "versions": record["versions"],
     }
+
+
+def _number(line: dict[str, str], key: str) -> float:
+    """NaN where the line has none."""
+    return float(line.get(key) or "nan")
 
 
 def main(args: list[str] | None = None) -> int:

@@ -223,11 +223,11 @@ def paper_presets() -> str:
         return NOT_YET
     parts = []
     for row in read_json(path)["rows"]:
-        where = row["validation"]["set"]
+        where = (row["validation"] or {"set": "validation"})["set"]
         text = (
             f"**`{row['preset']}`** ({row['parameters']:,} parameters, {row['macs'] / 1e6:,.0f} MMAC):"
             f" {row['steps']:,} steps of {row['batch_size']} faces in {row['hours']:.1f} hours on"
-            f" {row['machine']['cpus']} processor cores, {100 * row['share_of_faces']:.2f} % of the faces that its"
+            f" {row['machine']['cpus']} processor cores, {100 * row['share_of_faces']:.2g} % of the faces that its"
             f" config asks for ({row['planned_steps']:,} steps of {row['planned_batch_size']})."
         )
         every = max(1, len(row["curve"]) // 8)

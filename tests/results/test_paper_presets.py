@@ -38,6 +38,23 @@ def test_an_unfinished_run_says_how_far_it_is(runs, monkeypatch):
     assert "| 1,000 | 0.20 | 1.00 | - | 1.50 | 0.75 |" in drawn and len(drawn.splitlines()) < 16
 
 
+def test_a_run_without_validation_has_no_scores_of_it(runs, monkeypatch):
+    monkeypatch.setattr(paper_presets, "OUT", runs / "paper_presets.json")
+    monkeypatch.setattr(studies, "HERE", runs)
+    folder = (runs / "acdc_paper").rename(runs / "ccr_paper")
+    (folder / "metrics.csv").write_text(f"{HEAD}\n10,4.5,23.5,21.3,2.5e-4,nan,nan,24,340\n")
+    record = json.loads((folder / "config.json").read_text())
+    del record["config"]["validation"]
+    (folder / "config.json").write_text(json.dumps(record))
+    assert paper_presets.main(["--runs", str(runs)]) == 0
+    (row,) = json.loads((runs / "paper_presets.json").read_text())["rows"]
+    assert row["curve"] == [{"step": 10, "loss": 4.5, "landmarks": 23.5, "pose": 21.3}] and row["validation"] is None
+    assert (
+        "0.0042 % of the faces" in studies.paper_presets()
+        and "| 10 | 4.50 | 23.50 | 21.30 | - | - |" in studies.paper_presets()
+    )
+
+
 def test_no_run_is_told(tmp_path):
     with pytest.raises(InputError, match="must hold a run of acdc_paper or ccr_paper. Received: none"):
         paper_presets.main(["--runs", str(tmp_path)])
