@@ -66,7 +66,8 @@ def pareto() -> str:
     """The candidates, in order of the processor time that their int8 file takes; means over seeds."""
     prices = {r["candidate"]: r for r in stored(HERE / "pareto_prices.json")}
     scored = dict(_by_arm("pareto.json", "candidate"))
-    names = sorted({*prices, *scored}, key=lambda name: prices[name]["int8_cpu_ms"] if name in prices else np.inf)
+    names = [*prices, *(name for name in scored if name not in prices)]
+    names.sort(key=lambda name: prices[name]["int8_cpu_ms"] if name in prices else np.inf)
     lines = []
     for name in names:
         price, runs = prices.get(name), scored.get(name, [])
