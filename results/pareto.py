@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from edgeface.models.presets import ModelConfig
 
 OUT, PRICES = HERE / "pareto.json", HERE / "pareto_prices.json"
-STEPS = 1500
+STEPS = 1000
 CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
     "n": ("acdc_n", {}),
     "s": ("acdc_s", {}),

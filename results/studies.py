@@ -201,11 +201,10 @@ def yaw_reach() -> str:
     found = read_json(path)
 
     def cell(score: dict | None) -> str:
-        return (
-            "-"
-            if score is None
-            else f"{score['mean_deg']:.2f} ({score['interval'][0]:.2f} to {score['interval'][1]:.2f})"
-        )
+        if score is None:
+            return "-"
+        low, high = score["interval"]
+        return f"{score['mean_deg']:.2f} ({low:.2f} to {high:.2f})"
 
     counts = {split: f"{c['n']:,} of {c['n'] + sum(c['left_out'].values()):,}" for split, c in found["faces"].items()}
     head = [

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeface.headpose import mirror
 from edgeface.markup import MARKUPS
 from results.command import run
 
@@ -98,7 +99,7 @@ def both_ways(points: dict[str, np.ndarray], pose_deg: np.ndarray | None = None)
     faces = [shapes(p) for p in points.values()]
     mirrored = [shapes(mirror_points(p, markup)) for markup, p in points.items()]
     if pose_deg is not None:
-        faces, mirrored = [*faces, pose_deg], [*mirrored, pose_deg * (-1, 1, -1)]
+        faces, mirrored = [*faces, pose_deg], [*mirrored, mirror(pose_deg)]
     return np.concatenate(faces, axis=1), np.concatenate(mirrored, axis=1)
 
 
