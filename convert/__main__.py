@@ -206,6 +206,20 @@ def report_command(
     return 0
 
 
+def halve_command(model: Positional[Path], out: Path) -> int:
+    """Write a model again with its weights in float16, under half as large, as the repository keeps them.
+
+    Args:
+        model: A .keras file, float or quantisation-aware.
+        out: The new .keras file.
+    """
+    from edgeface.models.io import halve_model
+
+    halve_model(model, out)
+    print(f"{out}: {out.stat().st_size:,} bytes (before: {model.stat().st_size:,})")
+    return 0
+
+
 def list_command() -> int:
     """List the variants."""
     for variant in VARIANTS.values():
@@ -261,6 +275,7 @@ def main(args: list[str] | None = None) -> int:
         "gate": gate_command,
         "parity": parity_command,
         "report": report_command,
+        "halve": halve_command,
         "list": list_command,
     }
     _choose_backend(sys.argv[1:] if args is None else args)

@@ -198,7 +198,7 @@ def _twin(job: Job, trained, info, crops, fine_tune, report) -> tuple[keras.Mode
                 f"{twin_info['network']} {twin_info['config'].get('name')!r}"
             )
         made_from = twin_info.get("training", {}).get("float_sha256")
-        if made_from not in (None, sha256(job.model)):
+        if made_from not in (None, sha256(job.model), info.get("halved_from")):
             raise InputError(f"{job.qat} must be a twin of {job.model}. Received: one of a model {made_from[:12]}…")
         how = {"method": "quantisation-aware training", **twin_info.get("training", {}), "sha256": sha256(job.qat)}
     else:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
+import numpy as np
 
 import edgeface.models.layers  # noqa: F401  registers the custom layers
 from edgeface.errors import InputError
 from edgeface.files import written_aside
 from edgeface.models.presets import ModelConfig, config_from_dict
 
-MEMBER = "edgeface.json"
+MEMBER, WEIGHTS = "edgeface.json", "model.weights.h5"
 
 
 def model_info(config: ModelConfig, kind: str = "float", **more: Any) -> dict[str, Any]:
@@ -27,12 +31,16 @@ def model_info(config: ModelConfig, kind: str = "float", **more: Any) -> dict[st
 def save_model(model: keras.Model, path: str | Path, info: dict[str, Any]) -> None:
     """Writes the model and its info, aside first; InputError where the disk is full or the folder not writable."""
     path = Path(path)
-    if path.suffix != ".keras":
-        raise InputError(f"a model's file must end in .keras. Received: {path}")
+    _check_suffix(path)
     with written_aside(path) as aside:
         model.save(aside)
         with zipfile.ZipFile(aside, "a") as archive:
             archive.writestr(MEMBER, json.dumps(info))
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix != ".keras":
+        raise InputError(f"a model's file must end in .keras. Received: {path}")
 
 
 def read_info(path: str | Path) -> dict[str, Any]:
@@ -61,6 +69,45 @@ def load_model(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
         # Keras wraps what went wrong in general advice, and follows it with the layer's whole config.
         message = str(error).rsplit("Exception encountered: ", 1)[-1].strip().splitlines()[0].split(". Make sure")[0]
         raise InputError(f"{path} must load as a Keras model. Received: {message}") from error
+
+
+def halve_model(path: str | Path, out: str | Path) -> None:
+    """Writes the model once more with its kernels rounded to float16, under half as large; InputError as `read_info`.
+
+    Kernels alone, which are nearly all there is: sums, ranges and statistics stay float32. Whoever loads it gets a
+    float32 model whose kernels are rounded, by a part in 2048 at most for all but the least of them. The info gains
+    ``halved_from``, the SHA-256 of the whole file, by which a twin that was tuned from that still knows its model.
+    """
+    path, out = Path(path), Path(out)
+    _check_suffix(out)
+    info = read_info(path)
+    info.setdefault("halved_from", hashlib.sha256(path.read_bytes()).hexdigest())
+    with written_aside(out) as aside, zipfile.ZipFile(path) as archive, zipfile.ZipFile(aside, "w") as halved:
+        for member in archive.infolist():
+            data = json.dumps(info) if member.filename == MEMBER else archive.read(member)
+            data = _half_kernels(data, path) if member.filename == WEIGHTS else data
+            halved.writestr(member, data, zipfile.ZIP_DEFLATED)
+
+
+def _half_kernels(data: bytes, path: Path) -> bytes:
+    def rewrite(before: h5py.Group, after: h5py.Group) -> None:
+        after.attrs.update(before.attrs)
+        for name, item in before.items():
+            if isinstance(item, h5py.Group):
+                rewrite(item, after.create_group(name))
+                continue
+            value = item[()]
+            if value.dtype == np.float32 and value.ndim > 1:
+                largest = np.abs(value).max(initial=0)
+                if not largest <= np.finfo(np.float16).max:
+                    raise InputError(f"{path}: weights must fit float16. Received: {largest:g} in {item.name}")
+                value = value.astype(np.float16)
+            after.create_dataset(name, data=value).attrs.update(item.attrs)
+
+    written = io.BytesIO()
+    with h5py.File(io.BytesIO(data)) as before, h5py.File(written, "w") as after:
+        rewrite(before, after)
+    return written.getvalue()
 
 
 def config_of(info: dict[str, Any]) -> ModelConfig:
