@@ -207,13 +207,14 @@ def yaw_reach() -> str:
         return f"{score['mean_deg']:.2f} ({low:.2f} to {high:.2f})"
 
     counts = {split: f"{c['n']:,} of {c['n'] + sum(c['left_out'].values()):,}" for split, c in found["faces"].items()}
-    head = [
-        "yaw from",
-        *(f"{counts[s]} {s} faces: mean distance °" for s in counts),
-        f"`{found['trained']}` less this one",
-    ]
-    less = f"{found['trained']} less"
-    return table(head, [[r["way"], *(cell(r.get(s)) for s in counts), cell(r.get(less))] for r in found["rows"]])
+    name = f"`{found['trained']}`"
+    head = ["yaw from", *(f"{counts[s]} {s} faces: mean distance °" for s in counts), f"{name} less this one"]
+    head += [f"from {name} °", "their errors correlate"]
+    rows = []
+    for r in found["rows"]:
+        apart = (f"{r['apart_deg']:.2f}", f"{r['errors_correlate']:.2f}") if "less" in r else ("-", "-")
+        rows.append([r["way"], *(cell(r.get(s)) for s in counts), cell(r.get("less")), *apart])
+    return table(head, rows)
 
 
 def paper_presets() -> str:
@@ -223,19 +224,21 @@ def paper_presets() -> str:
         return NOT_YET
     parts = []
     for row in read_json(path)["rows"]:
-        where = (row["validation"] or {"set": "validation"})["set"]
+        columns = {"loss": "loss", "landmarks": "landmarks, % of the crop", "pose": "pose °"}
+        if row["validation"]:
+            where = row["validation"]["set"]
+            columns |= {"val_nme": f"{where} NME %", "val_pose_mae": f"{where} pose MAE °"}
+        cores = "one processor core" if row["machine"]["cpus"] == 1 else f"{row['machine']['cpus']} processor cores"
         text = (
             f"**`{row['preset']}`** ({row['parameters']:,} parameters, {row['macs'] / 1e6:,.0f} MMAC):"
             f" {row['steps']:,} steps of {row['batch_size']} faces in {row['hours']:.1f} hours on"
-            f" {row['machine']['cpus']} processor cores, {100 * row['share_of_faces']:.2g} % of the faces that its"
+            f" {cores}, {100 * row['share_of_faces']:.2g} % of the faces that its"
             f" config asks for ({row['planned_steps']:,} steps of {row['planned_batch_size']})."
         )
         every = max(1, len(row["curve"]) // 8)
         points = [*row["curve"][:-1:every], row["curve"][-1]]
-        cells = [[f"{p['step']:,.0f}", *(_at(p, k) for k in ("loss", "landmarks", "pose", "val_nme"))] for p in points]
-        cells = [[*c, _at(p, "val_pose_mae")] for c, p in zip(cells, points, strict=True)]
-        head = ["step", "loss", "landmarks, % of the crop", "pose °", f"{where} NME %", f"{where} pose MAE °"]
-        parts.append(f"{text}\n\n{table(head, cells)}")
+        cells = [[f"{p['step']:,.0f}", *(_at(p, key) for key in columns)] for p in points]
+        parts.append(f"{text}\n\n{table(['step', *columns.values()], cells)}")
     return "\n\n".join(parts)
 
 

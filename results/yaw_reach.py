@@ -1,12 +1,14 @@
 """How near to AFLW's labels a plain regression's yaw comes: ``python -m results.yaw_reach``.
 
 AFLW's yaw was computed from up to 21 points that somebody marked, so that it carries that hand's errors. Kernel ridge
-regression learns it from the training faces and their mirror images in two ways: from the marked points themselves,
-errors and all, which no network sees; and from the points and the pose that a network finds in the same pixels whose
-last training left this yaw out. Every training face is answered by a regression fitted to the other nine tenths, where
-the ridge is chosen, the test faces by one fitted to all. The second way has seen the training faces' points (and early
-ancestors of its network the yaw of some), so that the test faces' figures are those to read. A network that was trained
-to give this yaw is scored on the same faces. None of the three is a bound: a better regression could come nearer.
+regression learns it from the training faces and their mirror images in three ways: from the marked points themselves,
+errors and all, which no network sees; from the points and the pose that one network finds in the same pixels; and from
+what several find, each in the picture and in its mirror image. Their last training left this yaw out. Every training
+face is answered by a regression fitted to the other nine tenths, where the ridge is chosen, the test faces by one
+fitted to all; the mean by which the training faces' labels lie to one side is added to all answers. The networks have
+seen the training faces' points (and their early ancestors the yaw of some), so that the test faces' figures are those
+to read. A network that was trained to give this yaw is scored on the same faces. None of these is a bound: a better
+regression could come nearer.
 
 Writes yaw_reach.json beside this file. Needs the folder of annotated faces (EDGEFACE_FACES).
 """
@@ -14,6 +16,8 @@ Writes yaw_reach.json beside this file. Needs the folder of annotated faces (EDG
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +26,16 @@ import numpy as np
 from edgeface.headpose import mirror
 from edgeface.markup import MARKUPS
 from results.command import run
+from results.paired import difference
 
 if TYPE_CHECKING:
     import keras
-
-    from edgeface.training.evaluate import PreparedFaces
 
 HERE = Path(__file__).parent
 OUT = HERE / "yaw_reach.json"
 WEIGHTS = HERE.parent / "weights"
 SET, TRAIN, TEST, MARKUP = "aflw", "train", "test", "aflw21"
+FINDERS = ("acdc_m", "acdc_s", "acdc_n")
 LEAST_POINTS = 10
 """Faces with fewer marked points are left out of every row, and counted."""
 RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0)
@@ -39,7 +43,6 @@ TENTHS = 10
 WIDTH, LINEAR = 2.0, 0.3
 """The kernel: a Gaussian so many standard deviations wide along each of the scaled features, and a share of their
 inner product, by which what lies outside the training faces is continued as a line."""
-DRAWS = 2000
 
 
 class KernelRidge:
@@ -105,29 +108,63 @@ def both_ways(points: dict[str, np.ndarray], pose_deg: np.ndarray | None = None)
 
 def mean_and_interval(values: np.ndarray) -> dict[str, Any]:
     """The mean and its 95 % interval over draws of the faces."""
-    draws = np.random.default_rng(0).integers(0, len(values), (DRAWS, len(values)))
-    low, high = np.quantile(values[draws].mean(axis=1), (0.025, 0.975))
-    return {"mean_deg": float(values.mean()), "interval": [float(low), float(high)]}
+    found = difference([values], [np.zeros_like(values)])
+    return {"mean_deg": found.mean, "interval": [found.low, found.high]}
 
 
-def row(
-    way: str, features: dict[str, tuple[np.ndarray, np.ndarray]], yaw_deg: dict[str, np.ndarray]
-) -> tuple[dict[str, Any], np.ndarray]:
-    """One regression's figures and its distances on the test faces. features, yaw_deg: by split."""
+@dataclass(frozen=True)
+class Answers:
+    """What one way gives for the test faces, (N,) degrees, and its figures."""
+
+    yaw_deg: np.ndarray
+    figures: dict[str, Any]
+
+
+def answers(way: str, features: dict[str, tuple[np.ndarray, np.ndarray]], yaw_deg: dict[str, np.ndarray]) -> Answers:
+    """A regression's. features: by split, of faces and mirror images; yaw_deg: by split, the labels."""
     labels = yaw_deg[TRAIN]
-    tried = {ridge: np.abs(in_turn(*features[TRAIN], labels, ridge) - labels) for ridge in RIDGES}
-    ridge = min(tried, key=lambda r: tried[r].mean())
-    off = np.abs(learn(*features[TRAIN], labels, ridge)(features[TEST][0]) - yaw_deg[TEST])
-    return {"way": way, "ridge": ridge, TRAIN: mean_and_interval(tried[ridge]), TEST: mean_and_interval(off)}, off
+    tried = {ridge: in_turn(*features[TRAIN], labels, ridge) for ridge in RIDGES}
+    ridge = min(tried, key=lambda r: np.abs(tried[r] - labels).mean())
+    # Mirror images teach a yaw that is the same to both sides; these labels are not.
+    aside = float((labels - tried[ridge]).mean())
+    found = learn(*features[TRAIN], labels, ridge)(features[TEST][0]) + aside
+    figures = {"way": way, "ridge": ridge, "labels_aside_deg": aside}
+    figures[TRAIN] = mean_and_interval(np.abs(tried[ridge] + aside - labels))
+    return Answers(found, figures | {TEST: mean_and_interval(np.abs(found - yaw_deg[TEST]))})
 
 
-def found_by(network: keras.Model, faces: PreparedFaces) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """({markup: points (N, K, 2)}, pose (N, 3) degrees) of the last stage."""
+def beside(trained: np.ndarray, way: Answers, labels: np.ndarray) -> dict[str, Any]:
+    """A trained network's test answers beside a way's: how much nearer to the labels the way is, how far the two are
+    from each other, and how much their errors have in common."""
+    off, other = trained - labels, way.yaw_deg - labels
+    return {
+        "less": mean_and_interval(np.abs(off) - np.abs(other)),
+        "apart_deg": float(np.abs(trained - way.yaw_deg).mean()),
+        "errors_correlate": float(np.corrcoef(off, other)[0, 1]),
+    }
+
+
+def found_by(network: keras.Model, crops: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """({markup: points (N, K, 2)}, pose (N, 3) degrees) of the last stage. crops: (N, S, S, C)."""
     from edgeface.models.deploy import landmark_markups, stage_count
 
-    answers = network.predict(faces.crops.astype(np.float32), batch_size=32, verbose=0)
+    given = network.predict(crops.astype(np.float32), batch_size=32, verbose=0)
     last = f"s{stage_count(network)}"
-    return {m: answers[f"{last}_{m}"] for m in landmark_markups(network)}, answers[f"{last}_pose"]
+    return {m: given[f"{last}_{m}"].astype(float) for m in landmark_markups(network)}, given[f"{last}_pose"]
+
+
+def found_twice(network: keras.Model, crops: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """`found_by`, the mean of the picture's and of its mirror image's; points up to a shift."""
+    (points, pose_deg), (turned, turned_deg) = found_by(network, crops), found_by(network, crops[:, :, ::-1])
+    return {m: (p + mirror_points(turned[m], m)) / 2 for m, p in points.items()}, (pose_deg + mirror(turned_deg)) / 2
+
+
+def found_features(
+    find: Callable[..., Any], network: keras.Model, crops: np.ndarray, used: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`both_ways` of what ``find`` finds on the faces that are used."""
+    points, pose_deg = find(network, crops)
+    return both_ways({m: p[used] for m, p in points.items()}, pose_deg[used])
 
 
 def main(args: list[str] | None = None) -> int:
@@ -139,31 +176,35 @@ def main(args: list[str] | None = None) -> int:
     from results.scoring import faces_of
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--points", type=Path, default=WEIGHTS / "acdc_m.keras", help="the network that finds points")
+    parser.add_argument("--points", nargs="+", type=Path, default=[WEIGHTS / f"{n}.keras" for n in FINDERS],
+                        help="the networks that find points; the first one alone as well")  # fmt: skip
     parser.add_argument("--trained", type=Path, default=WEIGHTS / "ccr_s.keras", help="the one trained for AFLW's yaw")
     options = parser.parse_args(args)
-    finds, trained = (load_model(path)[0] for path in (options.points, options.trained))
-    marked, seen, yaw_deg, counts = {}, {}, {}, {}
+    finders, trained = [load_model(path)[0] for path in options.points], load_model(options.trained)[0]
+    marked, seen, often, yaw_deg, counts = {}, {}, {}, {}, {}
     for split in (TRAIN, TEST):
-        faces = faces_of(SET, split, MARKUP, *_side_and_channels(finds))
-        yaw = faces.pose_deg[:, 0].astype(float)
-        used = np.isfinite(yaw) & (np.isfinite(faces.landmarks_px[..., 0]).sum(axis=1) >= LEAST_POINTS)
-        points, pose_deg = found_by(finds, faces)
-        marked[split] = both_ways({MARKUP: faces.landmarks_px[used].astype(float)})
-        seen[split] = both_ways({m: p[used].astype(float) for m, p in points.items()}, pose_deg[used])
+        given = [faces_of(SET, split, MARKUP, *_side_and_channels(network)) for network in finders]
+        yaw, landmarks_px = given[0].pose_deg[:, 0].astype(float), given[0].landmarks_px.astype(float)
+        used = np.isfinite(yaw) & (np.isfinite(landmarks_px[..., 0]).sum(axis=1) >= LEAST_POINTS)
+        marked[split] = both_ways({MARKUP: landmarks_px[used]})
+        seen[split] = found_features(found_by, finders[0], given[0].crops, used)
+        several = [found_features(found_twice, n, g.crops, used) for n, g in zip(finders, given, strict=True)]
+        often[split] = tuple(np.concatenate(part, axis=1) for part in zip(*several, strict=True))
         yaw_deg[split] = yaw[used]
         few = {f"fewer than {LEAST_POINTS} points, or no yaw": int((~used).sum())}
-        counts[split] = {"n": int(used.sum()), "left_out": faces.skipped | few}
+        counts[split] = {"n": int(used.sum()), "left_out": given[0].skipped | few}
     own = faces_of(SET, TEST, MARKUP, *_side_and_channels(trained))
-    off = np.abs(found_by(trained, own)[1][used, 0] - yaw_deg[TEST])
-    name = options.trained.stem
-    rows = [{"way": f"`{name}` itself", TEST: mean_and_interval(off)}]
-    for way, features in (("the marked points", marked), (f"what `{options.points.stem}` finds", seen)):
-        one, other = row(way, features, yaw_deg)
-        rows.append(one | {f"{name} less": mean_and_interval(off - other)})
+    own_yaw = found_by(trained, own.crops)[1][used, 0]
+    rows = [{"way": f"`{options.trained.stem}` itself", TEST: mean_and_interval(np.abs(own_yaw - yaw_deg[TEST]))}]
+    names = [f"`{path.stem}`" for path in options.points]
+    ways = {"the marked points": marked, f"what {names[0]} finds": seen}
+    ways[f"what {', '.join(names)} find, twice each"] = often
+    for way, features in ways.items():
+        found = answers(way, features, yaw_deg)
+        rows.append(found.figures | beside(own_yaw, found, yaw_deg[TEST]))
     about = {"command": "python -m results.yaw_reach", "commit": commit(), "machine": machine(), "set": SET}
-    about |= {"versions": versions("keras", "tensorflow"), "faces": counts, "trained": name}
-    about["networks"] = {path.name: sha256(path) for path in (options.points, options.trained)}
+    about |= {"versions": versions("keras", "tensorflow"), "faces": counts, "trained": options.trained.stem}
+    about["networks"] = {path.name: sha256(path) for path in (*options.points, options.trained)}
     write_json(OUT, plain(about | {"rows": rows}))
     for r in rows:
         print(f"{r['way']}: " + ", ".join(f"{s} {r[s]['mean_deg']:.2f} deg" for s in (TRAIN, TEST) if s in r))

@@ -59,21 +59,56 @@ def test_an_interval_holds_the_mean():
     assert found["mean_deg"] == 24.5 and 18 < low < 24.5 < high < 31
 
 
-def test_the_ridge_is_chosen_on_the_training_faces(tmp_path, monkeypatch):
+def test_the_ridge_and_what_is_added_come_from_the_training_faces(tmp_path, monkeypatch):
     (x, mirrored, yaw), (more, more_mirrored, truth) = faces(200, 0), faces(50, 1)
     features = {"train": (x, mirrored), "test": (more, more_mirrored)}
-    found, off = yaw_reach.row("a way", features, {"train": yaw, "test": truth})
-    worst, _ = yaw_reach.row("a way", features, {"train": yaw, "test": truth[::-1]})
-    assert found["ridge"] == worst["ridge"] and found["train"] == worst["train"] and off.shape == (50,)
-    assert found["test"]["mean_deg"] == pytest.approx(off.mean()) and off.mean() < 1.5 < worst["test"]["mean_deg"]
+    found = yaw_reach.answers("a way", features, {"train": yaw - 3, "test": truth - 3})
+    worst = yaw_reach.answers("a way", features, {"train": yaw - 3, "test": truth[::-1] - 3})
+    np.testing.assert_array_equal(found.yaw_deg, worst.yaw_deg)
+    assert {k: v for k, v in found.figures.items() if k != "test"} == {
+        k: v for k, v in worst.figures.items() if k != "test"
+    }
+    assert found.figures["labels_aside_deg"] == pytest.approx(-3, abs=0.3)
+    assert found.figures["test"]["mean_deg"] == pytest.approx(np.abs(found.yaw_deg - truth + 3).mean())
+    assert found.figures["test"]["mean_deg"] < 1.5 < worst.figures["test"]["mean_deg"]
     monkeypatch.setattr(studies, "HERE", tmp_path)
     assert studies.yaw_reach() == studies.NOT_YET
     counts = {s: {"n": n, "left_out": {"without points": 3, "few": 2}} for s, n in (("train", 1200), ("test", 50))}
-    rows = [{"way": "itself", "test": found["test"]}, found | {"ccr_s less": found["test"]}]
-    text = json.dumps({"rows": rows, "faces": counts, "trained": "ccr_s"})
-    (tmp_path / "yaw_reach.json").write_text(text)
+    near = found.figures | yaw_reach.beside(found.yaw_deg + 1, found, truth - 3)
+    rows = [{"way": "itself", "test": near["test"]}, near]
+    (tmp_path / "yaw_reach.json").write_text(json.dumps({"rows": rows, "faces": counts, "trained": "ccr_s"}))
     drawn = studies.yaw_reach()
     assert "1,200 of 1,205 train faces" in drawn and "| itself | - | " in drawn and "`ccr_s` less this one" in drawn
+    assert drawn.splitlines()[-1].endswith("| 1.00 | 1.00 |")
+
+
+def test_two_that_err_alike_are_told_from_two_that_do_not():
+    labels, noise = np.zeros(500), np.random.default_rng(0).normal(size=(2, 500))
+    one = yaw_reach.Answers(5 * noise[0], {})
+    alike, apart = (yaw_reach.beside(yaw, one, labels) for yaw in (5 * noise[0] + 1, 6 * noise[1]))
+    assert alike["errors_correlate"] > 0.99 and alike["apart_deg"] == pytest.approx(1)
+    assert abs(apart["errors_correlate"]) < 0.1 and apart["apart_deg"] > 5 and apart["less"]["interval"][0] > 0
+
+
+def test_a_mirror_image_found_as_the_picture_is_changes_nothing():
+    class Network:
+        """Finds the brightest column and row of each picture, as both of two points' places."""
+
+        def predict(self, crops, **_):
+            bright = crops[..., 0].reshape(len(crops), -1).argmax(axis=1)
+            y, x = np.divmod(bright, crops.shape[2])
+            points = np.stack([x, y], axis=-1)[:, None].repeat(21, axis=1)
+            return {"s1_aflw21": points.astype(np.float32), "s1_pose": np.stack([x - 3.5, y, x - 3.5], axis=-1)}
+
+    crops = np.zeros((2, 8, 8, 1), np.uint8)
+    crops[0, 2, 1], crops[1, 5, 6] = 255, 255
+    network = Network()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edgeface.models.deploy.landmark_markups", lambda _: ("aflw21",))
+        patch.setattr("edgeface.models.deploy.stage_count", lambda _: 1)
+        (once, pose), (twice, pose_twice) = (f(network, crops) for f in (yaw_reach.found_by, yaw_reach.found_twice))
+    np.testing.assert_allclose(pose_twice, pose)
+    np.testing.assert_allclose(twice["aflw21"] - once["aflw21"], np.broadcast_to((-3.5, 0), (2, 21, 2)))
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path):
