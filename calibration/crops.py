@@ -12,9 +12,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from calibration.select import PoseBins, Selection, select
+from calibration.select import PoseBins, Selection, select, select_poses
 from edgeface.datasets.load import SETS, is_own, load_set
 from edgeface.datasets.sample import FaceSample
+from edgeface.datasets.synthetic import face_seed, sample_params, synthetic_sample
 from edgeface.errors import InputError
 from edgeface.files import read_json
 from edgeface.geometry import square_crop
@@ -115,8 +116,11 @@ def load_calibration(
 
 def synthetic_crops(count: int, side: int, channels: int, scale: float = CROP_SCALE, seed: int = 0) -> np.ndarray:
     """Pose-balanced rendered faces, without a manifest."""
-    samples = load_set("synthetic", "train", limit=count * POOL_PER_FACE)
-    return cut([samples[i] for i in select(samples, count, seed=seed).indices], side, channels, scale)
+    # Poses are drawn with a face's parameters: no head need be built to choose by them.
+    pool = range(count * POOL_PER_FACE)
+    poses = np.array([sample_params(face_seed(i)).pose_deg for i in pool], np.float32).reshape(-1, 3)
+    selection = select_poses(poses.astype(np.float64), np.zeros(len(poses), bool), count, seed=seed)
+    return cut([synthetic_sample(i) for i in selection.indices], side, channels, scale)
 
 
 def cut(samples: Sequence[FaceSample], side: int, channels: int, scale: float = CROP_SCALE) -> np.ndarray:

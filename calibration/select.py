@@ -66,10 +66,17 @@ def select(samples: Sequence[FaceSample], count: int, bins: PoseBins | None = No
     Every bin gives the same number until it is empty; the rest comes from the fuller ones. Within a bin the choice is
     random by ``seed``. Faces of unknown pose are one more bin. InputError: fewer faces than ``count``, or count < 1.
     """
-    if count < 1 or count > len(samples):
-        raise InputError(f"count must be 1 to {len(samples)}, the faces of the set. Received: {count}")
-    bins = bins or PoseBins()
     poses, estimated = coarse_poses(samples)
+    return select_poses(poses, estimated, count, bins, seed)
+
+
+def select_poses(
+    poses: np.ndarray, estimated: np.ndarray, count: int, bins: PoseBins | None = None, seed: int = 0
+) -> Selection:
+    """`select` by what `coarse_poses` gives."""
+    if count < 1 or count > len(poses):
+        raise InputError(f"count must be 1 to {len(poses)}, the faces of the set. Received: {count}")
+    bins = bins or PoseBins()
     index = bins.index(poses)
     index = np.where(index < 0, bins.count, index)
     available = np.bincount(index, minlength=bins.count + 1)
@@ -103,7 +110,7 @@ def coarse_poses(samples: Sequence[FaceSample]) -> tuple[np.ndarray, np.ndarray]
 
     Labelled yaw and pitch are kept; what is missing is estimated from the landmarks, NaN where they do not suffice.
     """
-    poses = np.stack([s.pose_deg for s in samples]).astype(np.float64)
+    poses = np.array([s.pose_deg for s in samples], np.float64).reshape(-1, 3)
     estimated = ~np.isfinite(poses[:, :2]).all(axis=1)
     for i in np.flatnonzero(estimated):
         guess = _from_landmarks(samples[i])

@@ -116,13 +116,18 @@ def test_crops_are_cut_as_a_network_wants_them(some_faces, tmp_path):
     write_json(tmp_path / "m.json", build("300w", 12)[0].to_dict())
     usual, wide = (square_crop(some_faces[0].box, scale).extract(ramp, 24) for scale in (1.3, 2.0))
     assert (usual != wide).any()
-    for found in (load_calibration(tmp_path / "m.json", 24, 3, 2.0), synthetic_crops(1, 24, 3, 2.0)):
-        np.testing.assert_array_equal(found[0], wide)
-    for found in (load_calibration(tmp_path / "m.json", 24, 3), synthetic_crops(1, 24, 3)):
-        np.testing.assert_array_equal(found[0], usual)
+    np.testing.assert_array_equal(load_calibration(tmp_path / "m.json", 24, 3, 2.0)[0], wide)
+    np.testing.assert_array_equal(load_calibration(tmp_path / "m.json", 24, 3)[0], usual)
 
 
 def test_rendered_faces_need_no_files():
     found = synthetic_crops(4, 32, 1)
     assert found.shape == (4, 32, 32, 1) and found.std() > 10
     np.testing.assert_array_equal(found, synthetic_crops(4, 32, 1))
+
+
+@pytest.mark.parametrize("scale", [1.3, 2.0])
+def test_rendered_faces_are_chosen_and_cut_as_a_sets_faces_are(scale):
+    samples = crops.load_set("synthetic", "train", limit=3 * crops.POOL_PER_FACE)
+    chosen = [samples[i] for i in crops.select(samples, 3).indices]
+    np.testing.assert_array_equal(synthetic_crops(3, 24, 3, scale), crops.cut(chosen, 24, 3, scale))
