@@ -74,7 +74,7 @@ def load_model(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
 def halve_model(path: str | Path, out: str | Path) -> None:
     """Writes the model once more with its kernels rounded to float16, under half as large; InputError as `read_info`.
 
-    Kernels alone, which are nearly all there is: sums, ranges and statistics stay float32. Whoever loads it gets a
+    Kernels alone, which are nearly all there is: biases, ranges and statistics stay float32. Whoever loads it gets a
     float32 model whose kernels are rounded, by a part in 2048 at most for all but the least of them. The info gains
     ``halved_from``, the SHA-256 of the whole file, by which a twin that was tuned from that still knows its model.
     """

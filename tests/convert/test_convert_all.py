@@ -12,14 +12,16 @@ import pytest
 
 import calibration.crops
 from convert import convert_all as conversion
+from convert import qat
 from convert.convert_all import Job, convert_all
 from convert.gate import gate
+from convert.metadata import sha256
 from convert.report import build as report
 from convert.variants import VARIANTS
 from edgeface.card import CropRule, split_card
 from edgeface.errors import InputError
 from edgeface.models.deploy import deploy
-from edgeface.models.io import load_model, model_info, save_model
+from edgeface.models.io import halve_model, load_model, model_info, save_model
 from edgeface.runtime.interpreter import TFLiteModel
 from tests.convert import tiny
 
@@ -50,6 +52,22 @@ def test_a_model_s_own_crop_is_what_it_is_calibrated_and_checked_on(tiny_files, 
     assert scales[2:] == [1.7], "the gate, from the file's card"
     gate(_without_card(half.path, tmp_path / "bare.tflite"), VARIANTS["float16"], faces=2)
     assert scales[3:] == [1.3]
+
+
+def test_a_twin_knows_the_model_that_it_was_tuned_from(tiny_files, tmp_path):
+    """In a halved file too, but not in another model."""
+    (kept, whole), half, other = load_model(tiny_files.model), tmp_path / "half.keras", tmp_path / "other.keras"
+    halve_model(tiny_files.model, half)
+    save_model(kept, other, whole | {"training": {"steps": 8}})
+    twin = qat.quantize_aware(kept)
+    qat.calibrate(twin, [tiny_files.crops.astype(np.float32)])
+    made = model_info(tiny.ACDC, "qat", training={"float_sha256": sha256(tiny_files.model)})
+    save_model(twin, tmp_path / "qat.keras", made)
+    job = Job(half, tmp_path / "half", tmp_path / "qat.keras", outputs=("pose",))
+    (done,) = convert_all(job, [VARIANTS["int8_qat"]])
+    assert done.card.float_sha256 == sha256(half)
+    with pytest.raises(InputError, match="must be a twin of .*other.keras. Received: one of a model"):
+        convert_all(Job(other, tmp_path / "other", tmp_path / "qat.keras"), [VARIANTS["int8_qat"]])
 
 
 def check_the_pose_alone(converted, model: keras.Model) -> None:
