@@ -170,7 +170,7 @@ def _pack(source: SourceConfig, size: int, scale: float, cache: Path) -> tuple[P
 
 
 def _unturned(source: SourceConfig) -> SourceConfig:
-    return replace(source, turned=0, turned_yaw=YAW_DEG, turned_nod=NOD_DEG)
+    return replace(source, turned=0, turned_yaw=YAW_DEG, turned_nod=NOD_DEG, yaw_scale=1.0)
 
 
 def _rendered(source: SourceConfig, size: int, scale: float) -> PackedFaces:

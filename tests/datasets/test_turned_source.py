@@ -82,9 +82,9 @@ def test_an_even_source_draws_rare_poses_more_often(cache, monkeypatch):
     assert plain.packed is known
 
 
-def test_the_yaw_of_a_source_is_scaled_and_nothing_else(cache):
+def test_the_yaw_of_a_source_is_scaled_and_nothing_else(cache, tmp_path):
     (plain,), _ = load(config(turned=2), cache)
-    (scaled,), _ = load(config(turned=2, yaw_scale=1.1), cache)
+    (scaled,), _ = load(config(turned=2, yaw_scale=1.1), tmp_path)  # where nothing is packed yet
     np.testing.assert_allclose(scaled.packed.pose_deg, plain.packed.pose_deg * [1.1, 1, 1], rtol=1e-5)
 
 

@@ -13,6 +13,7 @@ from tests.parity.suite import out_of_bounds, run
     [
         ("acdc_m", "ibug68", "300w", set()),
         ("acdc_s", "ibug68", "300w", set()),
+        ("ccr_m", "aflw21", "aflw", {"300w"}),
         ("ccr_s", "aflw21", "aflw", {"300w"}),
         ("acdc_n", "ibug68", "300w", set()),
         ("ccr_n", "aflw21", "aflw", {"300w"}),
