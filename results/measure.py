@@ -62,6 +62,7 @@ SUBJECTS = {
     "acdc_m": _acdc("acdc_m", solid=("int8_qat",)),
     "ccr_n": _ccr("ccr_n"),
     "ccr_s": _ccr("ccr_s"),
+    "ccr_m": _ccr("ccr_m"),
 }
 
 

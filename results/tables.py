@@ -14,7 +14,7 @@ from edgeface.files import read_json
 from results.markdown import table
 
 HERE = Path(__file__).parent
-MODELS = ("acdc_n", "acdc_s", "acdc_m", "ccr_n", "ccr_s")
+MODELS = ("acdc_n", "acdc_s", "acdc_m", "ccr_n", "ccr_s", "ccr_m")
 SETS = {
     "300w_test": "300W common",
     "aflw2000_3d_val": "AFLW2000-3D, 199 faces",
