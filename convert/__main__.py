@@ -207,7 +207,7 @@ def report_command(
 
 
 def halve_command(model: Positional[Path], out: Path) -> int:
-    """Write a model again with its weights in float16, under half as large, as the repository keeps them.
+    """Write a model again with its kernels in float16, under half as large, as the repository keeps the released ones.
 
     Args:
         model: A .keras file, float or quantisation-aware.

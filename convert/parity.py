@@ -145,7 +145,12 @@ def contest(model: str | Path, files: Sequence[str | Path]) -> Contest:
     for file, card in zip(files, cards, strict=True):
         if not {"landmarks", "maps"} & set(card.outputs):
             raise InputError(f"{file} must give landmarks to be scored. Received: {', '.join(card.outputs)}")
-    reference, digest = load_network(model, markups.pop(), stages.pop()), sha256(model)
+    reference = load_network(model, markups.pop(), stages.pop())
+    known = {None, sha256(model)}
+    if Path(model).suffix == ".keras":
+        from edgeface.models.io import read_info
+
+        known.add(read_info(model).get("halved_from"))
     loaded = []
     for file, card in zip(files, cards, strict=True):
         network = load_network(file)
@@ -153,7 +158,7 @@ def contest(model: str | Path, files: Sequence[str | Path]) -> Contest:
         expected = (reference.side, reference.channels, reference.crop_scale, reference.markup)
         if same != expected:
             raise InputError(f"{file} must take and give what {model} does, {expected}. Received: {same}")
-        if card.float_sha256 not in (None, digest):
+        if card.float_sha256 not in known:
             raise InputError(
                 f"{file} must be converted from {model}. Received: one of a model {card.float_sha256[:12]}…"
             )

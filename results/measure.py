@@ -58,7 +58,7 @@ def _ccr(name: str) -> Subject:
 SUBJECTS = {
     "acdc_n": _acdc("acdc_n"),
     "acdc_s": _acdc("acdc_s"),
-    # Two files of 4 MB would be a third of the package.
+    # The package has one float16 file of 4 MB a model.
     "acdc_m": _acdc("acdc_m", solid=("int8_qat",)),
     "ccr_n": _ccr("ccr_n"),
     "ccr_s": _ccr("ccr_s"),

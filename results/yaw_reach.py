@@ -5,10 +5,10 @@ regression learns it from the training faces and their mirror images in three wa
 errors and all, which no network sees; from the points and the pose that one network finds in the same pixels; and from
 what several find, each in the picture and in its mirror image. Their last training left this yaw out. Every training
 face is answered by a regression fitted to the other nine tenths, where the ridge is chosen, the test faces by one
-fitted to all; the mean by which the training faces' labels lie to one side is added to all answers. The networks have
-seen the training faces' points (and their early ancestors the yaw of some), so that the test faces' figures are those
-to read. A network that was trained to give this yaw is scored on the same faces. None of these is a bound: a better
-regression could come nearer.
+fitted to all; to all answers the mean is added by which the training faces' labels lie to one side of theirs. The
+networks have seen the training faces' points (and their early ancestors the yaw of some), so that the test faces'
+figures are those to read. A network that was trained to give this yaw is scored on the same faces. None of these is a
+bound: a better regression could come nearer.
 
 Writes yaw_reach.json beside this file. Needs the folder of annotated faces (EDGEFACE_FACES).
 """

@@ -72,21 +72,26 @@ def load_model(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
 
 
 def halve_model(path: str | Path, out: str | Path) -> None:
-    """Writes the model once more with its kernels rounded to float16, under half as large; InputError as `read_info`.
+    """Writes the model once more with its kernels rounded to float16, under half as large; InputError as `load_model`.
 
-    Kernels alone, which are nearly all there is: biases, ranges and statistics stay float32. Whoever loads it gets a
-    float32 model whose kernels are rounded, by a part in 2048 at most for all but the least of them. The info gains
-    ``halved_from``, the SHA-256 of the whole file, by which a twin that was tuned from that still knows its model.
+    Kernels (weights of two axes and more) are nearly all there is: biases, ranges and statistics stay float32. Whoever
+    loads it gets a float32 model whose kernels are rounded, by a part in 2048 at most for all but the least of them.
+    The info gains ``halved_from``, the SHA-256 of the whole file, by which twins and files made from it are known.
     """
     path, out = Path(path), Path(out)
     _check_suffix(out)
     info = read_info(path)
     info.setdefault("halved_from", hashlib.sha256(path.read_bytes()).hexdigest())
-    with written_aside(out) as aside, zipfile.ZipFile(path) as archive, zipfile.ZipFile(aside, "w") as halved:
-        for member in archive.infolist():
-            data = json.dumps(info) if member.filename == MEMBER else archive.read(member)
-            data = _half_kernels(data, path) if member.filename == WEIGHTS else data
-            halved.writestr(member, data, zipfile.ZIP_DEFLATED)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {member: archive.read(member) for member in archive.infolist()}
+            weights = _half_kernels(archive.read(WEIGHTS), path)
+    except (zipfile.BadZipFile, KeyError, OSError) as error:
+        raise InputError(f"{path} must hold a Keras model's weights. Received: {error}") from error
+    with written_aside(out) as aside, zipfile.ZipFile(aside, "w") as halved:
+        for member, data in members.items():
+            new = {MEMBER: json.dumps(info), WEIGHTS: weights}.get(member.filename, data)
+            halved.writestr(member, new, zipfile.ZIP_DEFLATED)
 
 
 def _half_kernels(data: bytes, path: Path) -> bytes:

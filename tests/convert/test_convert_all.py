@@ -13,9 +13,11 @@ import pytest
 import calibration.crops
 from convert import convert_all as conversion
 from convert import qat
+from convert.__main__ import main
 from convert.convert_all import Job, convert_all
 from convert.gate import gate
 from convert.metadata import sha256
+from convert.parity import contest
 from convert.report import build as report
 from convert.variants import VARIANTS
 from edgeface.card import CropRule, split_card
@@ -62,10 +64,16 @@ def test_a_twin_knows_the_model_that_it_was_tuned_from(tiny_files, tmp_path):
     twin = qat.quantize_aware(kept)
     qat.calibrate(twin, [tiny_files.crops.astype(np.float32)])
     made = model_info(tiny.ACDC, "qat", training={"float_sha256": sha256(tiny_files.model)})
-    save_model(twin, tmp_path / "qat.keras", made)
+    save_model(twin, tmp_path / "whole_qat.keras", made)
+    assert main(["halve", str(tmp_path / "whole_qat.keras"), "--out", str(tmp_path / "qat.keras")]) == 0
+    halved, _ = load_model(tmp_path / "qat.keras")
+    for old, new in zip(twin.variables, halved.variables, strict=True):
+        expected = np.asarray(old, np.float16 if len(old.shape) > 1 else None).astype(old.dtype)
+        np.testing.assert_array_equal(np.asarray(new), expected, err_msg=old.path)
     job = Job(half, tmp_path / "half", tmp_path / "qat.keras", outputs=("pose",))
     (done,) = convert_all(job, [VARIANTS["int8_qat"]])
     assert done.card.float_sha256 == sha256(half)
+    contest(half, [tiny_files.files["float32"].path])
     with pytest.raises(InputError, match="must be a twin of .*other.keras. Received: one of a model"):
         convert_all(Job(other, tmp_path / "other", tmp_path / "qat.keras"), [VARIANTS["int8_qat"]])
 

@@ -1,6 +1,7 @@
 """A model's file with kernels in float16 is the same model, rounded, in under half the bytes."""
 
 import hashlib
+import zipfile
 from dataclasses import replace
 
 import keras
@@ -71,6 +72,22 @@ def test_weights_that_float16_cannot_hold_are_refused(saved, tmp_path):
     with pytest.raises(InputError, match="weights must fit float16. Received: 100000"):
         halve_model(large, out)
     assert not out.exists()
+
+
+def test_a_damaged_or_missing_member_is_told(saved, tmp_path):
+    data, path = bytearray(saved.read_bytes()), tmp_path / "model.keras"
+    with zipfile.ZipFile(saved) as archive:
+        start = archive.getinfo("model.weights.h5").header_offset + 2000
+        others = {m.filename: archive.read(m) for m in archive.infolist() if m.filename != "model.weights.h5"}
+    data[start : start + 100] = bytes(100)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="must hold a Keras model's weights. Received: Bad CRC-32"):
+        halve_model(path, path)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in others.items():
+            archive.writestr(name, content)
+    with pytest.raises(InputError, match="must hold a Keras model's weights. Received: .*no item named"):
+        halve_model(path, path)
 
 
 @pytest.mark.parametrize(("name", "must"), [("half.h5", "must end in .keras"), ("half.keras", "must be a .keras file")])
