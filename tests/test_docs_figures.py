@@ -23,7 +23,7 @@ from edgeface.geometry import Box, square_crop
 from edgeface.markup import MARKUPS, PROTOCOLS
 from edgeface.runtime.download import YUNET_NAME
 from edgeface.training.packing import MAX_SKIPPED
-from results import profile_nod
+from results import pareto, profile_nod
 from tests.docs.pages import PAGES, ROOT, blocks, prose, text_of
 
 UNITS = (
@@ -104,6 +104,7 @@ ON_A_PAGE: dict[tuple[str, str], Callable[[], bool]] = {
     ("docs/results.md", "95 %"): lambda: constant("results/paired.py", "np.percentile(means, [2.5, 97.5])"),
     ("docs/results.md", "1.28 px"): lambda: 0.01 * 128 == 1.28,
     ("docs/results.md", "128 px"): lambda: True,
+    ("docs/results.md", "96 px"): lambda: pareto.CANDIDATES["s, 96 px"][1] == {"side": 96},
     ("docs/training.md", "10 %"): lambda: MAX_SKIPPED == 0.1,
     ("docs/training.md", "0.5"): lambda: constant("configs/acdc_n_300w.toml", "evenness = 0.5"),
     ("android_demo/README.md", "9.3"): lambda: catalogue()["agp"].startswith("9.3."),
