@@ -18,6 +18,11 @@ settings.register_profile("edgeface", deadline=None, max_examples=40, derandomiz
 settings.load_profile("edgeface")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests first, so that no process waits at the end for another's."""
+    items.sort(key=lambda item: "parity/test_variants" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def faces_root() -> Path:
     """The folder of real annotated faces; skips where there is none."""

@@ -1,4 +1,4 @@
-"""One trained network, every variant of it, on every evaluation set: what `python -m convert parity --set real` does.
+"""One trained network, variants of it, on every evaluation set: what `python -m convert parity --set real` does.
 
 A part of each set, taken evenly, so that the suite runs in minutes; the whole sets are `python -m results.measure`'s.
 """
@@ -15,6 +15,7 @@ from calibration.crops import build
 from convert.convert_all import Converted, Job, convert_all
 from convert.parity import Parity, contest, parity
 from convert.parity_sets import chosen_sets
+from convert.variants import VARIANTS
 from edgeface.datasets.load import evaluation_split, load_set
 from edgeface.datasets.packs import faces_root
 from edgeface.errors import InputError
@@ -35,7 +36,7 @@ class Suite:
     skipped: dict[str, str]
 
 
-def run(name: str, markup: str, calibration: str, out: Path) -> Suite:
+def run(name: str, variants: tuple[str, ...], markup: str, calibration: str, out: Path) -> Suite:
     """Converts into ``out`` and scores. calibration: the set whose training split `int8_ptq` sees beside
     rendered faces, if it is on disk."""
     if keras.backend.backend() != "tensorflow":
@@ -43,7 +44,9 @@ def run(name: str, markup: str, calibration: str, out: Path) -> Suite:
     model, twin = WEIGHTS / f"{name}.keras", WEIGHTS / f"{name}_qat.keras"
     if not (model.is_file() and twin.is_file()):
         pytest.skip(f"no trained {name} here: {WEIGHTS} holds none")
-    files = convert_all(Job(model, out, twin, _calibration(calibration, out), markup))
+    calibrated = any(VARIANTS[v].needs_calibration for v in variants)
+    job = Job(model, out, twin, _calibration(calibration, out) if calibrated else "synthetic", markup)
+    files = convert_all(job, [v for v in VARIANTS.values() if v.name in variants])
     against = contest(model, [c.path for c in files])
     rows, skipped = {}, {}
     for name_of_set in chosen_sets("real"):

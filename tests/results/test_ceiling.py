@@ -58,6 +58,8 @@ def test_rows_from_weights_and_faces(network, tmp_path, monkeypatch):
 
     monkeypatch.setattr(scoring, "faces_of", rendered)
     monkeypatch.setattr(ceiling, "CALIBRATED_ON", ("synthetic", "train"))
+    monkeypatch.setattr("results.measure.CALIBRATION_FACES", 24)
+    monkeypatch.setattr("convert.convert_all.SYNTHETIC_CROPS", 8)
     monkeypatch.setattr(ceiling, "CEILINGS", (None, 6.0, 4.0))
     save_model(network, tmp_path / "wide.keras", model_info(UNCAPPED))
     whole, six, four = ceiling.rows_of(tmp_path / "wide.keras")
