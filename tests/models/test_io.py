@@ -2,33 +2,19 @@
 
 import hashlib
 import zipfile
-from dataclasses import replace
 
-import keras
 import numpy as np
 import pytest
 
 from edgeface.errors import InputError
-from edgeface.models.ccr import CcrConfig, build_ccr
 from edgeface.models.io import halve_model, load_model, model_info, save_model
-
-CONFIG = replace(
-    CcrConfig(),
-    side=32,
-    stem=(6, 8),
-    width=8,
-    hourglass_depth=2,
-    unit="conv",
-    pose_widths=(8, 8, 12),
-    pose_units=(1, 1, 1),
-)
+from tests.convert import tiny
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    keras.utils.set_random_seed(0)
     path = tmp_path_factory.mktemp("models") / "model.keras"
-    save_model(build_ccr(CONFIG), path, model_info(CONFIG, note="kept"))
+    save_model(tiny.trained_like(tiny.CCR), path, model_info(tiny.CCR, note="kept"))
     return path
 
 
