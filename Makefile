@@ -43,7 +43,7 @@ test-runtimes: $(READY)  ## golden faces in every runtime: tflite-runtime, arm64
 
 MODELS ?=
 test-arm64: $(READY)  ## the wheel as Raspberry Pi 4 and 5 under emulation; instructions an inference (MODELS=)
-	$(BIN)/python -m results.arm64 --check $(MODELS)
+	$(BIN)/python -m convert.release.arm64 --check $(MODELS)
 
 test-threads: $(READY)  ## eight threads on one predictor and one detector, a minute and twice half of one
 	EDGEFACE_STRESS_S=60 $(TEST_ENV) $(BIN)/python -m pytest -q -s tests/runtime/test_hard_input.py -k "threads or trackers"

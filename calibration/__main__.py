@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from calibration.crops import Manifest, build, read_manifest
+from edgeface.convert.calibration_set import Manifest, build, read_manifest
 from edgeface.errors import InputError
 from edgeface.files import write_json
 

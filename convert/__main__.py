@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from convert.variants import VARIANTS, select
+from edgeface.convert.variants import VARIANTS, select
 from edgeface.errors import InputError
 from edgeface.training.backend import choose_backend
 
@@ -40,7 +40,7 @@ def all_command(
         stages: Keep the first stages of the cascade alone; all by default.
         name: Files are called NAME_VARIANT.tflite; the preset's name by default.
     """
-    from convert.convert_all import Job, convert_all
+    from edgeface.convert.convert_all import Job, convert_all
 
     wanted = select(variants)
     kept = tuple(part.strip() for part in outputs.split(",") if part.strip())
@@ -81,7 +81,7 @@ def qat_command(
         config: A training config whose faces are used; the model's own by default.
         fresh: Forget what the folder holds and start again.
     """
-    from convert.finetune import FineTune, fine_tune
+    from edgeface.convert.fine_tune import FineTune, fine_tune
     from edgeface.training.config import load_config
 
     options = FineTune(steps=steps, learning_rate=learning_rate, distil=distil, ranges=ranges, calibration=calibration)
@@ -100,8 +100,8 @@ def gate_command(
         gpu: Also compile them for the GPU delegate's engine, on a software Vulkan driver.
         faces: Also run float16 files on so many rendered faces and look for what overflows float16.
     """
-    from convert.gate import gate
-    from convert.variants import variant as named
+    from edgeface.convert.gate import gate
+    from edgeface.convert.variants import variant as named
 
     if not files:
         raise InputError("at least one .tflite must be given. Received: none")
@@ -147,9 +147,9 @@ def parity_command(
         out: Where the JSON goes; by default parity.json in the folder.
         pictures: A folder for pictures of each file's worst faces.
     """
-    from convert.parity import table
-    from convert.parity_file import save_parity
-    from convert.parity_sets import chosen_sets, score_sets
+    from edgeface.convert.parity import table
+    from edgeface.convert.parity_file import save_parity
+    from edgeface.convert.parity_sets import chosen_sets, score_sets
 
     files = tflite_files(folder)
     sets = chosen_sets(set, lambda text: print(f"note: {text}", file=sys.stderr))
@@ -191,7 +191,15 @@ def report_command(
         crops: Rendered faces on which int8 tensors are compared with float32's; 0: do not.
         faces: Put parity's pictures of the worst faces into the report. They show persons: mind who gets it.
     """
-    from convert.report import PEERS, build_report, embed_faces, read_entries, read_peers, terminal_table, write_report
+    from edgeface.convert.report import (
+        PEERS,
+        build_report,
+        embed_faces,
+        read_entries,
+        read_peers,
+        terminal_table,
+        write_report,
+    )
 
     peers = peers or PEERS
     others = None if str(peers) == "none" or (peers == PEERS and not PEERS.exists()) else read_peers(peers)

@@ -34,7 +34,7 @@ def main() -> int:
     start_keras()
     folders = [_network(name) for name in NETWORKS]
     _heading("report")
-    from convert.report import build_report, read_entries, terminal_table, write_report
+    from edgeface.convert.report import build_report, read_entries, terminal_table, write_report
 
     report = build_report(read_entries(folders), command="make demo", title="edgeface demo")
     *_, page = write_report(report, RUNS)
@@ -51,12 +51,12 @@ def main() -> int:
 
 def _network(name: str) -> Path:
     """Trains, tunes, converts and scores one network; its folder of files."""
-    from convert.convert_all import Job, convert_all
-    from convert.finetune import FineTune, fine_tune
-    from convert.parity import parity, table
-    from convert.parity_file import SetRows, save_parity
+    from edgeface.convert.convert_all import Job, convert_all
+    from edgeface.convert.fine_tune import FineTune, fine_tune
+    from edgeface.convert.parity import parity, table
+    from edgeface.convert.parity_file import SetRows, save_parity
     from edgeface.datasets.load import load_set
-    from edgeface.markup import PROTOCOLS
+    from edgeface.evaluation.protocols import PROTOCOLS
     from edgeface.training.config import load_config
     from edgeface.training.train import train
 

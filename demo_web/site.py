@@ -13,7 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edgeface import boxes, zoo
+from edgeface import box as boxes
+from edgeface import zoo
 from edgeface.card import read_card
 from edgeface.errors import InputError
 from edgeface.files import write_bytes

@@ -80,7 +80,7 @@ class OutputSpec:
 
 @dataclass(frozen=True)
 class CropRule:
-    """How the crop is cut from the image: `edgeface.geometry.square_crop(box, scale)`."""
+    """How the crop is cut from the image: `edgeface.crop.square_crop(box, scale)`."""
 
     rule: str = "square"
     scale: float = 1.3

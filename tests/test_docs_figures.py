@@ -1,6 +1,6 @@
 """Every figure that a person typed into a page is the code's, or arithmetic; the others are drawn.
 
-A new one fails here until it is compared with what it is taken from, or drawn by `python -m results.draw`.
+A new one fails here until it is compared with what it is taken from, or drawn by `python -m convert.release.draw`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ import numpy as np
 import pytest
 
 from demo_web import __main__ as web
+from edgeface.box import Box
 from edgeface.card import CropRule
+from edgeface.crop import square_crop
 from edgeface.datasets.packs import faces_root
-from edgeface.datasets.turned import fit
+from edgeface.datasets.profile_views import fit
+from edgeface.evaluation.protocols import PROTOCOLS
 from edgeface.files import read_json
-from edgeface.geometry import Box, square_crop
-from edgeface.markup import MARKUPS, PROTOCOLS
+from edgeface.markup import MARKUPS
 from edgeface.runtime.download import YUNET_NAME
 from edgeface.training.packing import MAX_SKIPPED
-from results import pareto, profile_nod
+from studies.pareto import study as pareto
+from studies.profile_pitch import study as profile_nod
 from tests.docs.pages import PAGES, ROOT, blocks, prose, text_of
 
 UNITS = (
@@ -32,7 +35,7 @@ UNITS = (
 )
 FIGURE = re.compile(rf"(?<![\w.@/-])(?:\d[\d,]*(?:\.\d+)?\s?{UNITS}(?!\w)|\d+\.\d+(?![\w.]))")
 HAND_WRITTEN = [page for page in PAGES if not page.startswith("docs/models/")]
-"""Model cards are drawn whole; their text is in results/cards.py."""
+"""Model cards are drawn whole; their text is in convert/release/cards.py."""
 
 
 def project() -> dict:
@@ -69,7 +72,7 @@ ANYWHERE: dict[str, Callable[[], bool]] = {
     "21 points": lambda: MARKUPS["aflw21"].size == 21,
     "2.14": lambda: TFLITE in project()["optional-dependencies"]["tflite"],
     "3.11": lambda: project()["requires-python"] == ">=3.11" and "3.12" in TFLITE,
-    "2 %": lambda: constant("convert/parity.py", "0.02 * longer"),
+    "2 %": lambda: constant("edgeface/convert/parity.py", "0.02 * longer"),
     "1 %": lambda: True,  # arithmetic: a unit
 }
 ON_A_PAGE: dict[tuple[str, str], Callable[[], bool]] = {
@@ -85,23 +88,23 @@ ON_A_PAGE: dict[tuple[str, str], Callable[[], bool]] = {
     ("docs/contract.md", "16 cells"): lambda: 16 * 16 == 256,
     ("docs/data.md", "19 points"): lambda: MARKUPS["aflw21"].size - len(MARKUPS["aflw21"].groups["ears"]) == 19,
     ("docs/device.md", "230 KB"): lambda: detector_is(230),
-    ("docs/device.md", "35 %"): lambda: constant("results/device_tables.py", "BOUND = 0.35"),
+    ("docs/device.md", "35 %"): lambda: constant("convert/release/device_tables.py", "BOUND = 0.35"),
     ("docs/device.md", "0.01 px"): lambda: constant("convert/runtimes/wheel.py", "FLOAT_LIMIT = 0.01"),
     ("docs/device.md", "3.13"): lambda: True,  # Debian's own: Trixie has Python 3.13
     ("docs/qat.md", "1024 cells"): lambda: 32 * 32 == 1024,
-    ("docs/qat.md", "8 bits"): lambda: constant("convert/qat/layers.py", "bits: int = 8"),
-    ("docs/qat.md", "16 bits"): lambda: constant("convert/qat/recipe.py", "16"),
+    ("docs/qat.md", "8 bits"): lambda: constant("edgeface/quantize/layers.py", "bits: int = 8"),
+    ("docs/qat.md", "16 bits"): lambda: constant("edgeface/quantize/recipe.py", "16"),
     ("docs/report.md", "20 dB"): lambda: 10 ** (-20 / 20) == 0.1,
     ("docs/report.md", "10 %"): lambda: 10 ** (-20 / 20) == 0.1,
     ("docs/report.md", "40 dB"): lambda: 10 ** (-40 / 20) == 0.01,
     ("docs/results.md", "0 steps"): lambda: any(
         row["steps"] == 0 for row in read_json(ROOT / "results/tfmot.json")["rows"]
     ),
-    ("docs/results.md", "15°"): lambda: constant("results/papers.py", '"excite_unit_deg": 15.0'),
+    ("docs/results.md", "15°"): lambda: constant("studies/papers/study.py", '"excite_unit_deg": 15.0'),
     ("docs/results.md", "2.5°"): lambda: fit.PROFILE_NOD_DEG == 2.5 == round(2 * -np.mean(nods_left())) / 2,
     ("docs/results.md", "3°"): lambda: {round(-nod) for nod in nods_left()} == {2, 3},
     ("docs/results.md", "60°"): lambda: profile_nod.EDGES_DEG[-2] == 60,
-    ("docs/results.md", "95 %"): lambda: constant("results/paired.py", "np.percentile(means, [2.5, 97.5])"),
+    ("docs/results.md", "95 %"): lambda: constant("convert/release/paired.py", "np.percentile(means, [2.5, 97.5])"),
     ("docs/results.md", "1.28 px"): lambda: 0.01 * 128 == 1.28,
     ("docs/results.md", "128 px"): lambda: True,
     ("docs/results.md", "96 px"): lambda: pareto.CANDIDATES["s, 96 px"][1] == {"side": 96},
@@ -160,7 +163,7 @@ def test_versions_and_ports_in_code_blocks_are_the_code_s():
 
 
 def test_the_variants_are_all_there_with_their_purpose():
-    from convert.variants import VARIANTS
+    from edgeface.convert.variants import VARIANTS
 
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", text_of("docs/contract.md"), re.M))
     assert list(VARIANTS) == [name for name in rows if name in VARIANTS]
@@ -172,7 +175,7 @@ def test_the_variants_are_all_there_with_their_purpose():
 
 
 def test_aflw2000_faces_are_as_many_as_the_tables_say():
-    from results.tables import SETS
+    from convert.release.tables import SETS
 
     count = int(re.search(r"(\d+) faces", SETS["aflw2000_3d_val"]).group(1))
     for file in (ROOT / "results").glob("*/aflw2000_3d_val.json"):

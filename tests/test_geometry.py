@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeface.geometry import Box, Crop, apply_affine, square_crop, warp
+from edgeface.box import Box
+from edgeface.crop import Crop, apply_affine, square_crop, warp
 
 crops = st.builds(
     Crop,
@@ -123,7 +124,7 @@ def test_shrinking_the_part_that_is_seen_changes_no_byte(shape, monkeypatch):
     ]
     part = [crop.extract(image, 32) for crop in crops]
     whole = lambda image, shrunk, seen: cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)  # noqa: E731
-    monkeypatch.setattr("edgeface.geometry._shrunk", whole)
+    monkeypatch.setattr("edgeface.crop._shrunk", whole)
     for seen, crop in zip(part, crops, strict=True):
         np.testing.assert_array_equal(seen, crop.extract(image, 32))
 

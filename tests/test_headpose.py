@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from edgeface.headpose import HeadPose, from_matrix, geodesic_deg, mirror, to_matrix
+from edgeface.head_pose import HeadPose, from_matrix, geodesic_deg, mirror, to_matrix
 
 angle = st.floats(-179, 179)
 poses = st.tuples(st.floats(-89, 89), angle, angle).map(np.array)
@@ -77,7 +77,7 @@ def test_nan_is_nan_not_zero():
 
 def test_positive_yaw_turns_the_nose_to_the_images_left(faces_root):
     """The sign of every pose in the packs, read off the landmarks: yaw > 0 moves the nose to smaller x."""
-    from edgeface.boxes import five_points
+    from edgeface.box import five_points
     from edgeface.datasets.packs import read_pack
 
     for pack, markup in (("aflw", "mtfl5"), ("aflw2000_3d", "ibug68_3d")):

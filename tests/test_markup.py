@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from edgeface.markup import MARKUPS, PROTOCOLS, Markup, markup, normalization
+from edgeface.evaluation.protocols import PROTOCOLS, normalization
+from edgeface.markup import MARKUPS, Markup, markup
 
 ALL = pytest.mark.parametrize("scheme", MARKUPS.values(), ids=list(MARKUPS))
 

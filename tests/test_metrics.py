@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeface import metrics
+from edgeface.evaluation import metrics
 
 TRUE = np.array([[[0.0, 0.0], [10.0, 0.0]], [[0.0, 0.0], [0.0, 20.0]]])
 errors = st.lists(st.floats(0, 0.3), min_size=1, max_size=50).map(np.array)

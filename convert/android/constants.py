@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from convert.android.kotlin import CORE
-from edgeface.boxes import FIVE, FULL, RULE
+from edgeface.box import FIVE, FULL, RULE
 from edgeface.files import write_text
 from edgeface.markup import MARKUPS, Markup
 from edgeface.runtime import smoothing, tracker
@@ -37,7 +37,7 @@ def _tuned() -> str:
             "BETA": usual.beta,
             "SPEED_CUTOFF_HZ": smoothing.SPEED_CUTOFF_HZ,
         },
-        "edgeface.boxes.BoxRule": {
+        "edgeface.box.BoxRule": {
             "EYE_WEIGHT": RULE.eye_weight,
             "SHIFT": RULE.shift,
             "DROP": RULE.drop,
@@ -60,7 +60,7 @@ def _markups() -> str:
         "/** Groups of one point a side (`edgeface.runtime.drawing`): a line between them would cross the face. */",
         f"internal val APART = setOf({_texts(APART)})",
         "",
-        "/** `edgeface.markup` and `edgeface.boxes`: `python -m convert.android constants` writes this file. */",
+        "/** `edgeface.markup` and `edgeface.box`: `python -m convert.android constants` writes this file. */",
         "internal val MARKUPS = listOf(",
     )
     body = [line for markup in MARKUPS.values() for line in _markup(markup)]

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from convert.android.golden_video import smoothing, tracks
+from edgeface.box import Box
 from edgeface.card import Card, CropRule, Decode, InputSpec, OutputSpec, attach_card
 from edgeface.codecs import BinnedAngles, IntegralHeatmap, LinearPose
+from edgeface.crop import Crop, square_crop
 from edgeface.datasets.synthetic import synthetic_samples
 from edgeface.files import write_json
-from edgeface.geometry import Box, Crop, square_crop
 from edgeface.markup import MARKUPS, Markup
 from edgeface.runtime.drawing import APART, axes_on_screen
 from edgeface.runtime.interpreter import TFLiteModel, dequantize, quantize

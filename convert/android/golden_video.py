@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from edgeface.boxes import face_box
+from edgeface.box import Box, face_box
+from edgeface.crop import Crop, square_crop
 from edgeface.datasets.synthetic import sample_labels
-from edgeface.geometry import Box, Crop, square_crop
-from edgeface.headpose import HeadPose
+from edgeface.head_pose import HeadPose
 from edgeface.markup import MARKUPS
 from edgeface.runtime.predictor import Face
 from edgeface.runtime.smoothing import FaceSmoother, OneEuro

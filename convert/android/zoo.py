@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from convert.android.kotlin import DEMO
-from convert.metadata import sha256
 from edgeface import zoo
+from edgeface.convert.make_card import sha256
 from edgeface.files import write_text
 
 MANIFEST = DEMO / "zoo.sha256"

@@ -12,8 +12,6 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from convert.latency import machine
-from convert.metadata import sha256, versions
 from convert.runtimes.base import RefusedError, Runtime, UnavailableError
 from convert.runtimes.browser import BROWSER
 from convert.runtimes.compare import ABSENT, FAIL, PASS, REFUSED, Row, compare
@@ -21,6 +19,8 @@ from convert.runtimes.golden import FACES, Case, prepare
 from convert.runtimes.gpu import GPU, GPU_FLOAT16
 from convert.runtimes.interpreters import ARM64, LITERT_X86, TFLITE_X86
 from convert.runtimes.tolerances import tolerance
+from edgeface.convert.latency import machine
+from edgeface.convert.make_card import sha256, versions
 from edgeface.errors import InputError
 from edgeface.files import write_json
 

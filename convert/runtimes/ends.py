@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convert.flatbuffer import builtin_of, new_operator, new_tensor, pack, parse
+from edgeface.convert.flatbuffer import builtin_of, new_operator, new_tensor, pack, parse
 
 
 def _integers() -> set[int]:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from convert.graph import read_graph
 from edgeface.card import Card
+from edgeface.crop import square_crop
 from edgeface.datasets.synthetic import synthetic_samples
 from edgeface.errors import InputError
-from edgeface.geometry import square_crop
+from edgeface.quantize.tflite_graph import read_graph
 from edgeface.runtime.interpreter import TFLiteModel, dequantize
 from edgeface.runtime.predictor import cut
 

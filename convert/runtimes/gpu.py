@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from functools import partial
 
-from convert.gpu import UNPACKED, find_driver, try_on_gpu
 from convert.runtimes.base import RefusedError, Reply, Runtime, UnavailableError, by_role, need_programs
 from convert.runtimes.debian import unpack
 from convert.runtimes.golden import Case
+from edgeface.convert.gpu import UNPACKED, find_driver, try_on_gpu
 
 MESA = ("mesa-vulkan-drivers",)
 TIME_LIMIT_S = 900

@@ -13,9 +13,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from convert.metadata import sha256
 from convert.runtimes import arm64
 from convert.runtimes.base import ROOT, RefusedError, installing, run
+from edgeface.convert.make_card import sha256
 
 PROJECT = Path(__file__).parents[2]
 KEYS = ("landmarks_px", "pose_deg", "spread_px", "box_xyxy")

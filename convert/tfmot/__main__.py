@@ -27,17 +27,17 @@ def run(
     """One model through tfmot; returns (and writes) the facts that the comparison needs."""
     import numpy as np
 
-    from convert.gate import check
-    from convert.graph import read_graph
-    from convert.metadata import sha256, versions
-    from convert.tflite import exported
     from convert.tfmot.quantise import calibrate, quantise
     from convert.tfmot.rebuild import rebuild
     from convert.tfmot.tuning import load_batches, make_batches, save_batches, tune
-    from convert.variants import VARIANTS
+    from edgeface.convert.gate import check
+    from edgeface.convert.make_card import sha256, versions
+    from edgeface.convert.tflite import exported
+    from edgeface.convert.variants import VARIANTS
     from edgeface.files import write_bytes, write_json
     from edgeface.models.deploy import landmark_markups, stage_count
     from edgeface.models.io import load_model
+    from edgeface.quantize.tflite_graph import read_graph
     from edgeface.training.losses import loss_for
 
     network, info = load_model(model)

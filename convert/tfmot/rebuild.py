@@ -10,9 +10,9 @@ import keras
 import tensorflow as tf
 import tf_keras
 
-from convert.qat.graph import Call, read_graph
-from convert.qat.kinds import is_island
 from edgeface.errors import InputError
+from edgeface.quantize.keras_graph import Call, read_graph
+from edgeface.quantize.kinds import is_island
 
 ISLAND, GRID, RANGED, INHERITING = "island", "grid", "ranged", "inheriting"
 """Kinds of layer that are not a class of Keras 3: see `edgeface.models.layers` and `Grid`."""
@@ -47,7 +47,7 @@ Wrap = Callable[[tf_keras.layers.Layer, str], tf_keras.layers.Layer]
 class KerasThree(tf_keras.layers.Layer):
     """A Keras 3 layer as it is, inside a tf_keras graph: its `call` on this layer's weights.
 
-    gate: its input leaves an int8 trunk and must not draw its first operators in: `convert.qat.FloatGate`'s factor.
+    gate: its input leaves an int8 trunk and must not draw its first operators in: `edgeface.quantize.FloatGate`'s factor.
     """
 
     def __init__(self, layer, gate: bool = False, **kwargs):

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from convert.finetune import FineTune, calibration_batches, tuning_config
+from edgeface.convert.fine_tune import FineTune, calibration_batches, tuning_config
 from edgeface.files import written_aside
 from edgeface.models.deploy import landmark_markups
 from edgeface.training.losses import AcdcLoss, Loss, acdc_loss, ccr_loss
@@ -39,7 +39,7 @@ class Batches:
 def make_batches(
     model: keras.Model, info: dict[str, Any], steps: int, learning_rate: float, cache: Path, where: str | Path
 ) -> Batches:
-    """What `convert.finetune` would train this float model's twin on. info: of the model's file, with the record of
+    """What `edgeface.convert.fine_tune` would train this float model's twin on. info: of the model's file, with the record of
     its training; InputError where it has none. cache: the folder of packed faces."""
     options = FineTune(steps=steps, learning_rate=learning_rate)
     run = tuning_config(info, options, None, str(where))

@@ -8,10 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edgeface.box import Box
+from edgeface.crop import Crop, apply_affine, square_crop
 from edgeface.datasets.load import load_set
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
-from edgeface.geometry import Box, Crop, apply_affine, square_crop
 from edgeface.images import write_image
 from edgeface.markup import MARKUPS
 from edgeface.runtime.drawing import draw_axes, draw_box, draw_landmarks

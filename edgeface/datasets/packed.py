@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from edgeface.crop import apply_affine, square_crop
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
 from edgeface.files import written_aside
-from edgeface.geometry import apply_affine, square_crop
 from edgeface.markup import MARKUPS
 
 FORMAT = 1

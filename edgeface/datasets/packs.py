@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from edgeface.boxes import face_box
+from edgeface.box import face_box
 from edgeface.datasets.imagefile import read_whole
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
 from edgeface.files import read_json
-from edgeface.headpose import ANGLES
+from edgeface.head_pose import ANGLES
 from edgeface.markup import MARKUPS
 
 PACKS = ("300w", "aflw", "mtfl", "youtube_faces", "facesynthetics", "aflw2000_3d")

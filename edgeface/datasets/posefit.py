@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from edgeface.datasets.packed import PackedFaces
-from edgeface.headpose import from_matrix, to_matrix
+from edgeface.head_pose import from_matrix, to_matrix
 
 
 def fit_pose(

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edgeface.box import Box
 from edgeface.errors import InputError
-from edgeface.geometry import Box
 from edgeface.markup import markup
 
 

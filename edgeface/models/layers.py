@@ -1,6 +1,6 @@
 """Layers that standard Keras lacks: the expectation heads, which stay float in every int8 file.
 
-``float_island = True`` tells `convert.qat` to leave a layer unquantised: an int8 softmax has a fixed step of 1/256,
+``float_island = True`` tells `edgeface.quantize` to leave a layer unquantised: an int8 softmax has a fixed step of 1/256,
 while most of a spatial softmax's mass lies in cells below it. The max-subtracted, reduced form used here (exp, sums,
 one division) also keeps the TFLite converter from turning the head into int8 by itself.
 
@@ -154,7 +154,7 @@ class PoseFromFeatures(FloatIsland):
     """
 
     mean_dense = True
-    """`convert.qat.integer` may round it where it is no answer but a condition of the next stage."""
+    """`edgeface.quantize.integer` may round it where it is no answer but a condition of the next stage."""
 
     def build(self, input_shape):
         self.kernel = self.add_weight(shape=(input_shape[-1], 3), initializer="glorot_uniform", name="kernel")

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from edgeface import zoo
+from edgeface.box import Box
 from edgeface.errors import InputError
-from edgeface.geometry import Box
 from edgeface.runtime.interpreter import interpreter_module
 from edgeface.runtime.machine import machine, peak_memory_mb, versions
 from edgeface.runtime.predictor import Predictor

@@ -11,8 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edgeface.box import Box
 from edgeface.errors import InputError
-from edgeface.geometry import Box
 from edgeface.images import is_bgr_memory
 from edgeface.runtime.download import yunet_file
 from edgeface.runtime.predictor import check_image

@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from edgeface.box import Box
 from edgeface.errors import InputError
-from edgeface.geometry import Box
-from edgeface.headpose import HeadPose, to_matrix
+from edgeface.head_pose import HeadPose, to_matrix
 from edgeface.markup import Markup
 from edgeface.markup import markup as markup_named
 

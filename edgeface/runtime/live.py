@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from edgeface.runtime.cameras import Source, SourceLost
 from edgeface.runtime.outputs import Output
-from edgeface.runtime.sources import Source, SourceLost
 from edgeface.runtime.tracker import Tracker
 
 

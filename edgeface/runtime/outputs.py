@@ -18,8 +18,8 @@ from edgeface.errors import InputError
 from edgeface.files import written_aside
 from edgeface.images import rgb_copy
 from edgeface.markup import Markup
+from edgeface.runtime.cameras import Frame
 from edgeface.runtime.show import csv_header, csv_row, draw_face, face_json
-from edgeface.runtime.sources import Frame
 from edgeface.runtime.tracker import Tracked
 
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".mov": "mp4v", ".mkv": "mp4v"}

@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 
 from edgeface import zoo
+from edgeface.box import Box
+from edgeface.crop import Crop, square_crop
 from edgeface.errors import InputError
-from edgeface.geometry import Box, Crop, square_crop
-from edgeface.headpose import HeadPose, turn_pose
+from edgeface.head_pose import HeadPose, turn_pose
 from edgeface.images import is_bgr_memory
 from edgeface.runtime.interpreter import TFLiteModel
 

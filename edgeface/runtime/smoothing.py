@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgeface.errors import InputError
-from edgeface.headpose import HeadPose
+from edgeface.head_pose import HeadPose
 from edgeface.runtime.predictor import Face
 
 

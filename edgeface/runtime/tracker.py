@@ -3,7 +3,7 @@
 How sure a frame is, its spread says (the width of the attention maps, `Face.spread`): on a face it stays near the
 value that the same face had when the detector found it; once the face has left the crop the maps blur. The level
 differs from network to network, so what counts is the ratio to the track's own level: above `DOUBT` the detector is
-asked. `results/device.py` measures how often a face is doubted and how often a background is not, for every
+asked. `convert/release/device.py` measures how often a face is doubted and how often a background is not, for every
 packaged model; the figures are in `results/device.json`.
 """
 
@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from edgeface.boxes import FULL, face_box
+from edgeface.box import FULL, Box, face_box
+from edgeface.crop import Crop, square_crop
 from edgeface.errors import InputError
-from edgeface.geometry import Box, Crop, square_crop
 from edgeface.markup import MARKUPS
 from edgeface.runtime.predictor import Face, Predictor, check_image, checked_box
 from edgeface.runtime.smoothing import FaceSmoother, OneEuro
@@ -243,7 +243,7 @@ class _Track:
 def next_frame(face: Face, markup: str, upright: bool = False) -> tuple[Box, float] | None:
     """The next frame's box and crop angle from this frame's landmarks; None where they are no face.
 
-    The box is the one that the model's training crops start from (`edgeface.boxes.face_box`): the tight box of the
+    The box is the one that the model's training crops start from (`edgeface.box.face_box`): the tight box of the
     68 points, or its estimate from fewer. With ``upright`` it is tight in a frame turned with the eyes.
     """
     if face.landmarks_px is None:

@@ -1,6 +1,6 @@
 """Augmentation: one affine moves the image, the points, the box and the pose together.
 
-The head's rotation (y up) is the transpose of `edgeface.headpose`'s matrix M, so turning the picture by Q makes it
+The head's rotation (y up) is the transpose of `edgeface.head_pose`'s matrix M, so turning the picture by Q makes it
 ``M @ Q.T``: **in this convention an in-plane turn changes all three angles**, and roll alone only for a frontal face.
 At 80 degrees of yaw a 25 degree turn moves pitch by more than 60: hence `AugmentConfig.damp_profile`.
 """
@@ -14,10 +14,11 @@ from dataclasses import dataclass, fields
 import cv2
 import numpy as np
 
-from edgeface import headpose
+from edgeface import head_pose as headpose
+from edgeface.box import Box
+from edgeface.crop import Crop, apply_affine, square_crop, warp
 from edgeface.errors import InputError
-from edgeface.geometry import Box, Crop, apply_affine, square_crop, warp
-from edgeface.headpose import turn_pose
+from edgeface.head_pose import turn_pose
 from edgeface.markup import markup
 from edgeface.training.photometric import between, factor, photometric
 

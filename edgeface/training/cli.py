@@ -69,9 +69,9 @@ def run_evaluate(argv: Sequence[str]) -> int:
         start_keras()
 
     from edgeface.datasets.load import evaluation_split, load_set
+    from edgeface.evaluation.evaluate import evaluate, protocol_for, save_ced
+    from edgeface.evaluation.networks import load_network, markups_of
     from edgeface.files import write_json
-    from edgeface.training.evaluate import evaluate, protocol_for, save_ced
-    from edgeface.training.networks import load_network, markups_of
 
     # What is cheap to get wrong is checked first: the model, then the faces, then the run.
     has = markups_of(args.model)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from edgeface.datasets.turned.views import MOST_NOD_DEG, NOD_DEG, YAW_DEG
+from edgeface.datasets.profile_views.views import MOST_NOD_DEG, NOD_DEG, YAW_DEG
 from edgeface.errors import InputError
 from edgeface.training.augment import AugmentConfig
 

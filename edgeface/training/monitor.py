@@ -13,11 +13,11 @@ import keras
 import numpy as np
 
 from edgeface.errors import InputError
+from edgeface.evaluation.evaluate import PreparedFaces, Scores, score
+from edgeface.evaluation.networks import KerasNetwork
 from edgeface.training.checkpoint import append_row, read_rows, save_checkpoint
 from edgeface.training.config import TrainConfig
 from edgeface.training.distribution import undistributed
-from edgeface.training.evaluate import PreparedFaces, Scores, score
-from edgeface.training.networks import KerasNetwork
 
 
 @dataclass(frozen=True)

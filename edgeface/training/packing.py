@@ -13,10 +13,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from edgeface.crop import square_crop
 from edgeface.datasets.packed import PackedFaces, pack_faces
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
-from edgeface.geometry import square_crop
 
 MAX_SKIPPED = 0.1
 """Share of a set's faces that may be unusable: beyond it something else is wrong (the folder, the format)."""

@@ -19,10 +19,10 @@ from edgeface.datasets.official import OFFICIAL, fingerprint
 from edgeface.datasets.packed import PackedFaces, concat, pack_faces
 from edgeface.datasets.packs import PACKS, faces_root
 from edgeface.datasets.posefit import filled_pose
+from edgeface.datasets.profile_views import turned_faces, with_3d_labels
+from edgeface.datasets.profile_views.views import NOD_DEG, YAW_DEG
 from edgeface.datasets.sample import FaceSample
 from edgeface.datasets.synthetic import face_seed, render_face
-from edgeface.datasets.turned import turned_faces, with_3d_labels
-from edgeface.datasets.turned.views import NOD_DEG, YAW_DEG
 from edgeface.errors import InputError
 from edgeface.files import read_json, write_json
 from edgeface.training.config import SourceConfig, TrainConfig
@@ -233,14 +233,14 @@ def _is_official(source: SourceConfig) -> bool:
 def _code(source: SourceConfig) -> list[Path]:
     """The modules that decide what is packed of a source: which faces, their pixels, their labels."""
     package = Path(__file__).resolve().parents[1]
-    names = ["geometry", "markup", "datasets/packed"]
+    names = ["crop", "markup", "datasets/packed"]
     if source.set == "synthetic":
-        names += ["headpose", "datasets/synthetic/*"]
+        names += ["head_pose", "datasets/synthetic/*"]
     else:
-        names += ["boxes", "images", "datasets/imagefile", "datasets/packs", "datasets/own", "training/packing"]
+        names += ["box", "images", "datasets/imagefile", "datasets/packs", "datasets/own", "training/packing"]
         names += ["datasets/official/*"] if _is_official(source) else []
     if source.turned:
-        names += ["headpose", "boxes", "datasets/posefit", "datasets/synthetic/*", "datasets/turned/*"]
+        names += ["head_pose", "box", "datasets/posefit", "datasets/synthetic/*", "datasets/profile_views/*"]
     paths = []
     for name in dict.fromkeys(names):
         # A plain name is not searched for: one that has moved must not drop out of the key in silence.

@@ -23,10 +23,12 @@ import numpy as np
 
 from edgeface import __version__
 from edgeface.datasets.load import load_set
-from edgeface.datasets.turned import fit
+from edgeface.datasets.profile_views import fit
 from edgeface.errors import InputError
+from edgeface.evaluation.evaluate import prepare, protocol_for
+from edgeface.evaluation.networks import deployed
 from edgeface.files import read_json, write_json
-from edgeface.headpose import ANGLES
+from edgeface.head_pose import ANGLES
 from edgeface.models.deploy import landmark_markups
 from edgeface.models.grow import check_growth, grow
 from edgeface.models.io import config_of, load_model, model_info, read_info, save_model
@@ -35,11 +37,9 @@ from edgeface.training.backend import while_set
 from edgeface.training.checkpoint import checkpoint_step, load_checkpoint, read_rows, truncate_rows
 from edgeface.training.config import TrainConfig, as_dict, chosen, from_dict
 from edgeface.training.distribution import Team, check_agreement, distributed, team, undistributed
-from edgeface.training.evaluate import prepare, protocol_for
 from edgeface.training.folder import CHECKPOINT, CONFIG, DAY_S, METRICS, MODEL, forget, held, remove_leavings
 from edgeface.training.losses import loss_for
 from edgeface.training.monitor import Monitor, Validation
-from edgeface.training.networks import deployed
 from edgeface.training.packing import unknown_labels
 from edgeface.training.pipeline import Source, batches, cores, measure_throughput
 from edgeface.training.sources import load_sources, seen_by_validation

@@ -16,7 +16,7 @@ BLUR_TAPS = 6
 
 
 def affine(center, size, angle_deg, mirrored, side: int):
-    """(B, 2, 3) crop matrices, pack pixels -> crop pixels: `edgeface.geometry.Crop.matrix`, batched.
+    """(B, 2, 3) crop matrices, pack pixels -> crop pixels: `edgeface.crop.Crop.matrix`, batched.
 
     center: (B, 2) px, size: (B,) px, angle_deg: (B,) clockwise, mirrored: (B,) bool.
     """

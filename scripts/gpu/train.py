@@ -21,7 +21,7 @@ from jax import numpy as jnp
 
 from edgeface.errors import InputError
 from edgeface.files import write_json
-from edgeface.headpose import ANGLES
+from edgeface.head_pose import ANGLES
 from edgeface.models.deploy import landmark_markups
 from edgeface.models.io import save_model
 from edgeface.models.presets import build, config_from_dict

@@ -57,8 +57,8 @@ def tiny_files(folder: Path) -> list[Path]:
 
     if keras.backend.backend() != "tensorflow":
         pytest.skip("the converter reads what Keras's TensorFlow backend exports")
-    from convert.convert_all import Job, convert_all
-    from convert.variants import VARIANTS
+    from edgeface.convert.convert_all import Job, convert_all
+    from edgeface.convert.variants import VARIANTS
     from edgeface.models.io import model_info, save_model
     from tests.convert import tiny
 
@@ -67,7 +67,9 @@ def tiny_files(folder: Path) -> list[Path]:
         model = folder / f"{config.name}.keras"
         save_model(tiny.trained_like(config), model, model_info(config, training={"steps": 7}))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("calibration.crops.synthetic_crops", lambda *_, config=config: tiny.crops(config, 16))
+            patch.setattr(
+                "edgeface.convert.calibration_set.synthetic_crops", lambda *_, config=config: tiny.crops(config, 16)
+            )
             files += [done.path for done in convert_all(Job(model, folder), [VARIANTS["int8_logits"]])]
     return files
 

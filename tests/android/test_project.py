@@ -178,9 +178,8 @@ def test_colours_are_those_of_the_python_drawing():
 
 def test_the_box_of_an_eye_pair_is_measured_on_real_faces(faces_root):
     """The factors of EyePair.kt are medians over 300W train; what its comment says of 300W test."""
-    from edgeface.boxes import face_box
+    from edgeface.box import Box, face_box
     from edgeface.datasets.packs import read_pack
-    from edgeface.geometry import Box
     from edgeface.runtime.tracker import iou
 
     def sides(split: str) -> np.ndarray:

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import calibration.crops as crops
+import edgeface.convert.calibration_set as crops
 from calibration.__main__ import main
-from calibration.crops import build, load_calibration, read_manifest, synthetic_crops
+from edgeface.convert.calibration_set import build, load_calibration, read_manifest, synthetic_crops
+from edgeface.crop import square_crop
 from edgeface.errors import InputError
 from edgeface.files import write_json
-from edgeface.geometry import square_crop
 from tests.calibration.test_select import face
 
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calibration.select import PoseBins, coarse_poses, fair_quota, select
+from edgeface.box import Box
+from edgeface.convert.pose_balance import PoseBins, coarse_poses, fair_quota, select
 from edgeface.datasets.packs import read_pack
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
-from edgeface.geometry import Box
 from edgeface.markup import MARKUPS
 
 

@@ -7,8 +7,8 @@ import tempfile
 import keras
 from keras import layers
 
-from convert.tflite import _converter, _renamed, _with_full_range, exported, to_tflite
-from convert.variants import VARIANTS
+from edgeface.convert.tflite import _converter, _renamed, _with_full_range, exported, to_tflite
+from edgeface.convert.variants import VARIANTS
 from edgeface.models.layers import SpatialExpectation
 from tests.convert import tiny
 

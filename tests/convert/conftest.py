@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from convert.convert_all import Converted, Job, convert_all
+from edgeface.convert.convert_all import Converted, Job, convert_all
 from edgeface.models.deploy import deploy
 from edgeface.models.io import model_info, save_model
 from tests.convert import tiny
@@ -36,7 +36,7 @@ def tiny_files(tmp_path_factory) -> TinyFiles:
     model = root / "tiny.keras"
     save_model(trained, model, model_info(tiny.ACDC, training={"steps": 7}))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("calibration.crops.synthetic_crops", lambda *_: tiny.crops(tiny.ACDC, 16))
+        patch.setattr("edgeface.convert.calibration_set.synthetic_crops", lambda *_: tiny.crops(tiny.ACDC, 16))
         done = convert_all(Job(model, root / "out"))
     crops = tiny.crops(tiny.ACDC, 8)
     expected = deploy(trained).predict_on_batch(crops.astype(np.float32))

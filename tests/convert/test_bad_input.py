@@ -72,7 +72,7 @@ class Recurrent(layers.Layer):
     ],
 )
 def test_a_layer_that_cannot_be(tmp_path, capfd, monkeypatch, layer, variant, message):
-    monkeypatch.setattr("calibration.crops.synthetic_crops", lambda *a: tiny.crops(tiny.ACDC, 4))
+    monkeypatch.setattr("edgeface.convert.calibration_set.synthetic_crops", lambda *a: tiny.crops(tiny.ACDC, 4))
     keras.saving.get_custom_objects()["Recurrent"] = Recurrent
     model = with_layer(tmp_path / "odd.keras", layer())
     assert message in fails(capfd, tmp_path / "out", model, "--variants", variant, "--outputs", "landmarks")
@@ -126,7 +126,7 @@ def _rewritten(source: Path, target: Path, spoilt: str) -> None:
 
 
 def test_a_calibration_set_whose_faces_are_gone(tiny_files, tmp_path, capfd, monkeypatch):
-    from calibration.crops import build
+    from edgeface.convert.calibration_set import build
     from edgeface.files import write_json
 
     images = tmp_path / "faces" / "mtfl" / "images"
@@ -165,7 +165,7 @@ def test_folders_that_cannot_be_written_to(tiny_files, tmp_path, capfd, monkeypa
     def read_only(*args, **kwargs):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("convert.convert_all.tempfile", SimpleNamespace(TemporaryFile=read_only))
+    monkeypatch.setattr("edgeface.convert.convert_all.tempfile", SimpleNamespace(TemporaryFile=read_only))
     line = fails(capfd, tmp_path / "out", tiny_files.model)
     assert line.endswith("must be a folder that can be written to. Received: Read-only file system")
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from convert.centre import moved, offsets
-from convert.convert_all import Job, convert_all
-from convert.tflite import to_tflite
-from convert.variants import VARIANTS
+from edgeface.convert.convert_all import Job, convert_all
+from edgeface.convert.output_bias import moved, offsets
+from edgeface.convert.tflite import to_tflite
+from edgeface.convert.variants import VARIANTS
 from edgeface.models.deploy import deploy
 from edgeface.models.io import load_model, model_info, save_model
 from tests.convert import tiny
@@ -21,7 +21,7 @@ def test_a_calibrated_file_answers_as_float_does_on_the_mean(tmp_path, monkeypat
     crops = tiny.crops(tiny.CCR, 24)
     trained = tiny.trained_like(tiny.CCR)
     save_model(trained, tmp_path / "model.keras", model_info(tiny.CCR))
-    monkeypatch.setattr("convert.convert_all._crops", lambda *_: crops)
+    monkeypatch.setattr("edgeface.convert.convert_all._crops", lambda *_: crops)
     (file,) = convert_all(Job(tmp_path / "model.keras", tmp_path), [PTQ])
     deployed = deploy(load_model(tmp_path / "model.keras")[0])
     beside = mean_distance(deployed, to_tflite(deployed, PTQ, crops), crops)

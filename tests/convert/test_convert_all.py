@@ -10,17 +10,17 @@ import keras
 import numpy as np
 import pytest
 
-import calibration.crops
-from convert import convert_all as conversion
-from convert import qat
+import edgeface.convert.calibration_set
 from convert.__main__ import main
-from convert.convert_all import Job, convert_all
-from convert.gate import gate
-from convert.metadata import sha256
-from convert.parity import contest
-from convert.report import build as report
-from convert.variants import VARIANTS
+from edgeface import quantize as qat
 from edgeface.card import CropRule, split_card
+from edgeface.convert import convert_all as conversion
+from edgeface.convert.convert_all import Job, convert_all
+from edgeface.convert.gate import gate
+from edgeface.convert.make_card import sha256
+from edgeface.convert.parity import contest
+from edgeface.convert.report import build as report
+from edgeface.convert.variants import VARIANTS
 from edgeface.errors import InputError
 from edgeface.models.deploy import deploy
 from edgeface.models.io import halve_model, load_model, model_info, save_model
@@ -37,8 +37,8 @@ def scales(monkeypatch) -> list[float]:
         found.append(scale)
         return tiny.crops(replace(tiny.ACDC, side=side, channels=channels), len(samples))
 
-    monkeypatch.setattr(calibration.crops, "cut", cut)
-    monkeypatch.setattr("convert.convert_all.SYNTHETIC_CROPS", 4)
+    monkeypatch.setattr(edgeface.convert.calibration_set, "cut", cut)
+    monkeypatch.setattr("edgeface.convert.convert_all.SYNTHETIC_CROPS", 4)
     return found
 
 
@@ -101,7 +101,7 @@ def test_a_manifest_s_faces_are_cut_as_the_model_was_trained(tiny_files, tmp_pat
         asked.append(scale)
         raise InputError("enough")
 
-    monkeypatch.setattr(calibration.crops, "load_calibration", load_calibration)
+    monkeypatch.setattr(edgeface.convert.calibration_set, "load_calibration", load_calibration)
     model, _ = load_model(tiny_files.model)
     save_model(model, tmp_path / "wide.keras", model_info(tiny.ACDC) | {"crop": {"rule": "square", "scale": 1.7}})
     with pytest.raises(InputError, match="enough"):
@@ -113,9 +113,9 @@ def test_several_calibration_sets_follow_one_another(tiny_files, tmp_path, monke
     def load_calibration(manifest, side, channels, scale):
         return np.full((2, side, side, channels), int(Path(manifest).stem), np.uint8)
 
-    monkeypatch.setattr(calibration.crops, "load_calibration", load_calibration)
+    monkeypatch.setattr(edgeface.convert.calibration_set, "load_calibration", load_calibration)
     rendered = np.full((1, 32, 32, 1), 7, np.uint8)
-    monkeypatch.setattr(calibration.crops, "synthetic_crops", lambda *_: rendered)
+    monkeypatch.setattr(edgeface.convert.calibration_set, "synthetic_crops", lambda *_: rendered)
     trained, _ = load_model(tiny_files.model)
     job = Job(tiny_files.model, tmp_path, calibration="some/3.json,synthetic,4.json")
     crops = conversion._crops(job, trained, 1.3, [VARIANTS["int8_ptq"]], lambda text: None)

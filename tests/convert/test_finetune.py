@@ -13,14 +13,14 @@ import keras
 import numpy as np
 import pytest
 
-import convert.finetune
-from convert.distil import DistillingTrainer, with_maps
-from convert.finetune import FineTune, fine_tune, tuning_config
-from convert.qat import FakeQuant, uncalibrated
+import edgeface.convert.fine_tune
+from edgeface.convert.distill import DistillingTrainer, with_maps
+from edgeface.convert.fine_tune import FineTune, fine_tune, tuning_config
 from edgeface.errors import InputError
 from edgeface.files import read_json
 from edgeface.models.io import load_model, model_info, read_info, save_model
 from edgeface.models.presets import build, config_from_dict
+from edgeface.quantize import FakeQuant, uncalibrated
 from edgeface.training.config import as_dict
 from edgeface.training.folder import held
 from edgeface.training.losses import loss_for
@@ -78,9 +78,11 @@ def test_a_killed_run_goes_on_to_the_same_twin(trained, tmp_path, monkeypatch):
         epochs.append(epoch)
         raise Killed
 
-    original = convert.finetune.fit_network.__globals__["Monitor"].on_epoch_end
+    original = edgeface.convert.fine_tune.fit_network.__globals__["Monitor"].on_epoch_end
     with monkeypatch.context() as patch:
-        patch.setattr(convert.finetune.fit_network.__globals__["Monitor"], "on_epoch_end", killed_after_an_epoch)
+        patch.setattr(
+            edgeface.convert.fine_tune.fit_network.__globals__["Monitor"], "on_epoch_end", killed_after_an_epoch
+        )
         with pytest.raises(Killed):
             fine_tune(trained, tmp_path / "b" / "twin", moving)
     assert epochs == [0] and not (tmp_path / "b" / "twin" / "qat.keras").exists()
@@ -113,7 +115,7 @@ def test_a_twin_learns_from_its_teacher_alone_with_every_option_on(trained, tmp_
         raise AssertionError("a resumed twin must not be calibrated again")
 
     (tmp_path / "a" / "twin" / "qat.keras").unlink()
-    monkeypatch.setattr(convert.finetune, "prepare_twin", calibrated_again)
+    monkeypatch.setattr(edgeface.convert.fine_tune, "prepare_twin", calibrated_again)
     resumed, _ = load_model(fine_tune(trained, tmp_path / "a" / "twin", options))
     for a, b in zip(whole.weights, resumed.weights, strict=True):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b), err_msg=a.path)
@@ -127,8 +129,8 @@ def test_a_pupil_of_random_labels_follows_them_and_a_pupil_of_its_teacher_does_n
     y = {m: np.full_like(truth[f"s1_{m}"], 0.9) for m in markups} | {"pose": np.full_like(truth["s1_pose"], 60.0)}
     moved = {}
     for share in (0.0, 1.0):
-        twin = convert.finetune.twin_of(network, OPTIONS)
-        convert.finetune.prepare_twin(twin, OPTIONS, [x["image"]])
+        twin = edgeface.convert.fine_tune.twin_of(network, OPTIONS)
+        edgeface.convert.fine_tune.prepare_twin(twin, OPTIONS, [x["image"]])
         student = with_maps(twin)
         trainer = DistillingTrainer(student, loss_for(student), with_maps(load_model(trained)[0]), share)
         trainer.compile(optimizer=keras.optimizers.Adam(3e-3))
@@ -156,7 +158,7 @@ def test_a_fresh_start_that_is_killed_goes_on_to_its_own_twin(trained, tuned, tm
     def killed(*_):
         raise Killed
 
-    for place in ((convert.finetune, "prepare_twin"), (Monitor, "on_epoch_end")):
+    for place in ((edgeface.convert.fine_tune, "prepare_twin"), (Monitor, "on_epoch_end")):
         shutil.copy(tuned / "qat.keras", out)
         shutil.copy(tuned / "checkpoint.npz", out)
         with monkeypatch.context() as patch, pytest.raises(Killed):

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from convert.__main__ import main
-from convert.gate import GateError, check, gate, require
-from convert.graph import Graph, Op, Tensor, keras_layer, read_graph
-from convert.opversions import MAX_VERSION, one_operator
-from convert.variants import VARIANTS
+from edgeface.convert.gate import GateError, check, gate, require
+from edgeface.convert.op_versions import MAX_VERSION, one_operator
+from edgeface.convert.variants import VARIANTS
 from edgeface.errors import InputError
 from edgeface.models.deploy import deploy
+from edgeface.quantize.tflite_graph import Graph, Op, Tensor, keras_layer, read_graph
 from tests.convert import broken, tiny
 
 QAT = VARIANTS["int8_qat"]
@@ -92,7 +92,7 @@ def test_int8_everywhere_as_converters_do_it_is_refused(tiny_files):
     """The obvious full-integer conversion: it loads, runs and moves landmarks. It must not pass."""
     import tensorflow as tf
 
-    from convert.tflite import _converter, _with_full_range, exported
+    from edgeface.convert.tflite import _converter, _with_full_range, exported
 
     crops = tiny.crops(tiny.ACDC, 4)
     with exported(deploy(tiny.trained_like(tiny.ACDC), stages=1)) as saved:
@@ -186,7 +186,7 @@ def test_the_gpu_engine_s_word_counts_for_all_but_dynamic(tiny_files, monkeypatc
         result = SimpleNamespace(
             available=available, accepted=accepted, refused=refused, reason="no driver", driver="d"
         )
-        monkeypatch.setattr("convert.gpu.compile_on_gpu", lambda path: result)
+        monkeypatch.setattr("edgeface.convert.gpu.compile_on_gpu", lambda path: result)
 
     float16, int8, dynamic = (tiny_files.files[name].path for name in ("float16", "int8_qat", "dynamic"))
     engine(False, False)

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
-import convert.qat as qat
-from convert.convert_all import _on_the_grid
-from convert.gate import check
-from convert.graph import read_graph
-from convert.qat.integer import integer_conditioning
-from convert.tflite import to_tflite
-from convert.variants import VARIANTS
+import edgeface.quantize as qat
+from edgeface.convert.convert_all import _on_the_grid
+from edgeface.convert.gate import check
+from edgeface.convert.tflite import to_tflite
+from edgeface.convert.variants import VARIANTS
 from edgeface.models.deploy import deploy
+from edgeface.quantize.integer import integer_conditioning
+from edgeface.quantize.tflite_graph import read_graph
 from edgeface.runtime.interpreter import TFLiteModel
 from tests.convert import tiny
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convert import latency
-from convert.latency import Latency, machine, measure, speedup
-from convert.memory import peak_memory
+from edgeface.convert import latency
+from edgeface.convert.latency import Latency, machine, measure, speedup
+from edgeface.convert.memory import peak_memory
 from edgeface.errors import InputError
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from convert.graph import Graph, Op, Tensor, read_graph
-from convert.layer_error import layer_errors, match
+from edgeface.convert.layer_error import layer_errors, match
 from edgeface.errors import InputError
+from edgeface.quantize.tflite_graph import Graph, Op, Tensor, read_graph
 from tests.convert import tiny
 
 
@@ -83,7 +83,7 @@ def test_a_tensor_that_hurts_is_seen(tiny_files, tmp_path, monkeypatch):
     tensors[index] = replace(tensors[index], scale=tensors[index].scale / 8)
     broken = replace(real, tensors=tuple(tensors))
     monkeypatch.setattr(
-        "convert.layer_error.read_graph", lambda path: broken if "qat" in str(path) else read_graph(path)
+        "edgeface.convert.layer_error.read_graph", lambda path: broken if "qat" in str(path) else read_graph(path)
     )
     errors = layer_errors(files["int8_qat"].path, files["float32"].path, tiny_files.crops[:2])
     trunk = [t for t in errors.tensors if t.drop_db is not None and t.dtype == "int8"]

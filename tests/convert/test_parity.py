@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from convert.__main__ import main
-from convert.bounds import (
+from edgeface.box import Box
+from edgeface.card import attach_card, read_card
+from edgeface.convert.convert_all import Job, convert_all
+from edgeface.convert.make_card import sha256
+from edgeface.convert.parity import contest, parity, shake, table
+from edgeface.convert.parity_file import SetRows, load_parity, save_parity
+from edgeface.convert.parity_sets import chosen_sets
+from edgeface.convert.tolerances import (
     BOUNDS,
     MIN_BIN_FACES,
     MIN_BIN_FACES_POSE,
@@ -20,17 +27,10 @@ from convert.bounds import (
     failures,
     mistaken_angles,
 )
-from convert.convert_all import Job, convert_all
-from convert.metadata import sha256
-from convert.parity import contest, parity, shake, table
-from convert.parity_file import SetRows, load_parity, save_parity
-from convert.parity_sets import chosen_sets
-from convert.variants import VARIANTS
-from edgeface.card import attach_card, read_card
+from edgeface.convert.variants import VARIANTS
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
-from edgeface.geometry import Box
-from edgeface.markup import PROTOCOLS
+from edgeface.evaluation.protocols import PROTOCOLS
 from edgeface.models.io import load_model, model_info, save_model
 from edgeface.models.layers import PoseFromFeatures
 from tests.convert import tiny
@@ -209,7 +209,7 @@ def test_shaking_is_two_percent_and_repeatable(tiny_files):
 
 
 def test_command_writes_what_the_report_reads(tiny_files, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("convert.parity_sets.load_set", lambda name, split, limit: faces(limit))
+    monkeypatch.setattr("edgeface.convert.parity_sets.load_set", lambda name, split, limit: faces(limit))
     out = tmp_path / "parity.json"
     code = main(
         [
@@ -240,7 +240,7 @@ def test_a_set_without_the_landmarks_is_skipped_and_says_so(tiny_files, tmp_path
     five = [replace(f, landmarks_px={"mtfl5": np.ones((5, 2), np.float32)}, visible={"mtfl5": np.ones(5, bool)})
             for f in faces(2)]  # fmt: skip
     sets = {"synthetic": faces(2), "mtfl": five}
-    monkeypatch.setattr("convert.parity_sets.load_set", lambda name, split, limit: sets[name])
+    monkeypatch.setattr("edgeface.convert.parity_sets.load_set", lambda name, split, limit: sets[name])
     folder = tmp_path / "one"
     folder.mkdir()
     shutil.copy(tiny_files.files["float32"].path, folder)

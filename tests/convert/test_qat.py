@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from convert.qat import (
+from edgeface.errors import InputError
+from edgeface.models.layers import PoseFromFeatures, SpatialExpectation
+from edgeface.quantize import (
     FakeQuant,
     FloatGate,
     QuantKernel,
@@ -18,8 +20,6 @@ from convert.qat import (
     to_float,
     uncalibrated,
 )
-from edgeface.errors import InputError
-from edgeface.models.layers import PoseFromFeatures, SpatialExpectation
 
 
 @pytest.fixture(autouse=True, scope="module")

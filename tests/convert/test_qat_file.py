@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from convert.qat import FakeQuant, calibrate, coverage, quantize_aware
 from edgeface.models.layers import AttentionMask, PoseFromFeatures, SpatialExpectation
+from edgeface.quantize import FakeQuant, calibrate, coverage, quantize_aware
 
 ROOT = Path(__file__).parents[2]
 needs_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the converter reads TensorFlow")
@@ -164,7 +164,7 @@ def test_file_agrees_with_the_twin(interpreter, twin, outputs):
 JAX_SIDE = """
 import sys
 import keras, numpy as np
-import convert.qat, edgeface.models.layers
+import edgeface.quantize, edgeface.models.layers
 twin = keras.saving.load_model(sys.argv[1])
 images = np.load(sys.argv[2])
 np.savez(sys.argv[3], **{k: np.asarray(v) for k, v in twin.predict(images, verbose=0).items()})
@@ -180,7 +180,7 @@ twin.save(sys.argv[4])
 np.savez(sys.argv[5], **{k: np.asarray(v) for k, v in twin.predict(images, verbose=0).items()})
 
 # Learned ranges have a gradient of their own.
-learned = convert.qat.FakeQuant(bits=4, learned=True)
+learned = edgeface.quantize.FakeQuant(bits=4, learned=True)
 grid = keras.Sequential([keras.Input((64,)), learned])
 learned.set_range(-12.0, 12.0)
 values = np.random.default_rng(0).normal(0, 1, (256, 64)).astype("float32")

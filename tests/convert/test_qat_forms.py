@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from convert.qat import Recipe, calibrate, coverage, quantize_aware, to_float, uncalibrated
 from edgeface.errors import InputError
+from edgeface.quantize import Recipe, calibrate, coverage, quantize_aware, to_float, uncalibrated
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from keras import layers
 
-import convert.qat as qat
-from convert.graph import read_graph
-from convert.tflite import KERNELS, to_int8
+import edgeface.quantize as qat
+from edgeface.convert.tflite import KERNELS, to_int8
 from edgeface.errors import InputError
 from edgeface.models.layers import SpatialExpectation
+from edgeface.quantize.tflite_graph import read_graph
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the converter reads TensorFlow")
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from convert.distil import distillation_loss, with_maps
-from convert.qat import (
+from edgeface.convert.distill import distillation_loss, with_maps
+from edgeface.errors import InputError
+from edgeface.quantize import (
     FakeQuant,
     QuantKernel,
     Recipe,
@@ -18,11 +19,10 @@ from convert.qat import (
     quantize_aware,
     sensitivity,
 )
-from convert.qat.bias import add_to_output
-from convert.qat.layers import LEARNING_GAIN
-from convert.qat.ranges import _SHRINKS, least_squares_range
-from convert.qat.switches import unrounded
-from edgeface.errors import InputError
+from edgeface.quantize.bias_correction import add_to_output
+from edgeface.quantize.layers import LEARNING_GAIN
+from edgeface.quantize.ranges import _SHRINKS, least_squares_range
+from edgeface.quantize.switches import unrounded
 from edgeface.training.losses import loss_for
 from tests.convert import tiny
 

@@ -46,8 +46,8 @@ def test_the_page_s_tensors_are_ordered_by_their_cost(ran):
 
 
 def test_every_public_name_is_on_the_page():
-    import convert.qat
+    import edgeface.quantize
 
     internal = {"METHODS", "FakeQuant", "FloatGate", "QuantKernel", "Sensitivity", "Uncovered"}
-    missing = [n for n in convert.qat.__all__ if n not in internal and f"{n}" not in PAGE.read_text()]
+    missing = [n for n in edgeface.quantize.__all__ if n not in internal and f"{n}" not in PAGE.read_text()]
     assert missing == []

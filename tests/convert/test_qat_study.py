@@ -8,7 +8,7 @@ import pytest
 
 from edgeface.errors import InputError
 from edgeface.files import read_json
-from results import qat_study
+from studies.quantization import study as qat_study
 
 
 @pytest.fixture
@@ -39,7 +39,9 @@ def test_a_row_is_made_once_and_again_where_its_recipe_or_its_model_changed(subj
     qat_study._keep("m", "minmax", {}, row(5), subject)
     table = read_json(qat_study.TABLE)
     assert {name: r["nme_delta"] for name, r in table["models"]["m"].items()} == {"tuned": 4, "minmax": 5}
-    assert table["command"] == "python -m results.qat_study m" and {"versions", "commit", "machine"} <= set(table)
+    assert table["command"] == "python -m studies.quantization.study m" and {"versions", "commit", "machine"} <= set(
+        table
+    )
 
 
 def test_a_row_that_fails_loses_no_other(subject):

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import pytest
 
 from convert.__main__ import main
-from convert.report import (
+from edgeface.convert.report import (
     PEERS,
     Entry,
     SetScore,
@@ -24,8 +24,8 @@ from convert.report import (
     terminal_table,
     write_report,
 )
-from convert.report.peers import comparable
-from convert.report.plots import headline, hurting, pareto
+from edgeface.convert.report.peers import comparable
+from edgeface.convert.report.plots import headline, hurting, pareto
 from edgeface.errors import InputError
 from edgeface.files import read_json, write_json
 
@@ -240,7 +240,7 @@ def test_a_file_whose_tensors_cannot_be_compared_is_told(entries, report, monkey
     def refuse(file, float_file, crops):
         raise InputError(f"{file.name} must run. Received: a crash")
 
-    monkeypatch.setattr("convert.report.build.layer_errors", refuse)
+    monkeypatch.setattr("edgeface.convert.report.build.layer_errors", refuse)
     two = [e for e in entries if e.card.variant in ("float32", "int8_ptq")]
     found = build_report(two, rounds=1, threads=1, memory_runs=0, crops=1)
     assert found["layer_errors"] == [] and found["not_compared"] == [

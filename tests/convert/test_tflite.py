@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from convert.__main__ import main
-from convert.convert_all import Job, convert_all
-from convert.graph import read_graph
-from convert.tflite import _converter, _is_of, _renamed, exported, to_tflite
-from convert.variants import VARIANTS
 from edgeface.card import read_card, split_card
+from edgeface.convert.convert_all import Job, convert_all
+from edgeface.convert.tflite import _converter, _is_of, _renamed, exported, to_tflite
+from edgeface.convert.variants import VARIANTS
 from edgeface.errors import InputError
 from edgeface.models.deploy import deploy
 from edgeface.models.io import model_info, save_model
+from edgeface.quantize.tflite_graph import read_graph
 from edgeface.runtime.interpreter import TFLiteModel
 from tests.convert import tiny
 
@@ -102,7 +102,7 @@ def test_binned_pose_and_sharp_maps_decode_on_the_host(tmp_path, monkeypatch):
     """CCR: the card must carry the bins and the softmax's gain."""
     trained = tiny.trained_like(tiny.CCR)
     save_model(trained, tmp_path / "ccr.keras", model_info(tiny.CCR))
-    monkeypatch.setattr("calibration.crops.synthetic_crops", lambda *a: tiny.crops(tiny.CCR, 16))
+    monkeypatch.setattr("edgeface.convert.calibration_set.synthetic_crops", lambda *a: tiny.crops(tiny.CCR, 16))
     (converted,) = convert_all(Job(tmp_path / "ccr.keras", tmp_path), [VARIANTS["int8_logits"]])
     decode = converted.card.decode
     assert (decode.sharpness, decode.pose, decode.bins, decode.bins_low_deg) == (20.0, "bins", 60, -120.0)

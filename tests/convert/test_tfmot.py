@@ -129,7 +129,7 @@ def test_an_unknown_layer_is_refused_by_name(reference):
 
 
 def test_a_row_is_kept_until_its_settings_change(tmp_path, monkeypatch):
-    import results.tfmot as comparison
+    import convert.release.tfmot as comparison
 
     monkeypatch.setattr(comparison, "OUT", tmp_path / "tfmot.json")
     settings = {"steps": 3, "learning_rate": 1e-5, "float_sha256": "a"}

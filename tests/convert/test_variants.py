@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from convert.bounds import BOUNDS
-from convert.convert_all import Job, convert_all
-from convert.variants import VARIANTS, select, variant
+from edgeface.convert.convert_all import Job, convert_all
+from edgeface.convert.tolerances import BOUNDS
+from edgeface.convert.variants import VARIANTS, select, variant
 from edgeface.errors import InputError
 from edgeface.models.deploy import deploy
 from edgeface.models.io import load_model
@@ -46,7 +46,7 @@ def first_stage(tiny_files, tmp_path_factory):
     out = tmp_path_factory.mktemp("first")
     job = Job(tiny_files.model, out, outputs=("spread", "landmarks"), stages=1, name="first")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("calibration.crops.synthetic_crops", lambda *_: tiny.crops(tiny.ACDC, 16))
+        patch.setattr("edgeface.convert.calibration_set.synthetic_crops", lambda *_: tiny.crops(tiny.ACDC, 16))
         return {c.card.variant: c for c in convert_all(job)}
 
 
@@ -74,7 +74,7 @@ def test_one_stage_of_logits_is_int8_from_end_to_end(first_stage):
 
 
 def _names(path) -> list[str]:
-    from convert.graph import read_graph
+    from edgeface.quantize.tflite_graph import read_graph
 
     graph = read_graph(path)
     return [graph.name(op) for op in graph.ops]

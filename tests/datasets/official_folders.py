@@ -11,7 +11,7 @@ import numpy as np
 from scipy.io import savemat
 
 from edgeface.datasets.synthetic import PoseRanges, face_seed, render_face
-from edgeface.headpose import mirror
+from edgeface.head_pose import mirror
 from edgeface.markup import MARKUPS
 
 SIDE = 96

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edgeface.boxes import RULE, BoxRule, estimated_box, face_box, five_points
+from edgeface.box import RULE, BoxRule, estimated_box, face_box, five_points
 from edgeface.datasets.packs import read_pack
 from edgeface.errors import InputError
 

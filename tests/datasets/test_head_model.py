@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeface.datasets.turned import model
+from edgeface.datasets.profile_views import model
 from edgeface.markup import MARKUPS
 
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from edgeface.box import Box
 from edgeface.datasets.inspect import CAPTION, CROP_COLOR, TILE, contact_sheet, inspect, tile
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
-from edgeface.geometry import Box
 from edgeface.images import read_image
 from edgeface.runtime.drawing import AXIS_COLORS, BOX_COLOR
 from tests.datasets.conftest import record

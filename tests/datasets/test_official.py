@@ -11,7 +11,8 @@ from edgeface.datasets.load import SETS, evaluation_split, is_pack, load_set
 from edgeface.datasets.official import LAYOUTS, OFFICIAL, aflw, aflw_full, celeba, find, fingerprint, w300, wflw
 from edgeface.datasets.packs import PACKS
 from edgeface.errors import InputError
-from edgeface.markup import MARKUPS, PROTOCOLS
+from edgeface.evaluation.protocols import PROTOCOLS
+from edgeface.markup import MARKUPS
 from tests.datasets import official_folders as folders
 from tests.datasets.conftest import record
 from tests.datasets.official_folders import NO_EARS, SIDE

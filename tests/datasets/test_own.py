@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from calibration.crops import refuse_evaluation
-from convert.parity_sets import chosen_sets
 from edgeface import cli
+from edgeface.convert.calibration_set import refuse_evaluation
+from edgeface.convert.parity_sets import chosen_sets
 from edgeface.datasets.load import evaluation_split, is_own, load_set
 from edgeface.datasets.own import read_own
 from edgeface.errors import InputError
+from edgeface.evaluation.evaluate import protocol_for
 from edgeface.training.config import SourceConfig
-from edgeface.training.evaluate import protocol_for
 from edgeface.training.sources import packed_source
 from tests.datasets.conftest import record
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from edgeface.box import Box
 from edgeface.datasets.packed import PackedFaces, concat, pack_faces
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
-from edgeface.geometry import Box
 
 
 def ramp():

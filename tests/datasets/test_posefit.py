@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgeface.datasets.posefit import filled_pose, fit_pose, reference_shape, solve_shape
-from edgeface.headpose import geodesic_deg, to_matrix
+from edgeface.head_pose import geodesic_deg, to_matrix
 
 RNG = np.random.default_rng(0)
 SHAPE = RNG.normal(0, 1, (30, 3)) * [1.0, 1.2, 0.6]

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edgeface.crop import square_crop
 from edgeface.datasets import synthetic
 from edgeface.datasets.packs import faces_root
 from edgeface.datasets.synthetic import (
@@ -23,8 +24,7 @@ from edgeface.datasets.synthetic import (
 from edgeface.datasets.synthetic.params import FaceParams, Light, Look, Shape
 from edgeface.datasets.synthetic.scene import build_scene
 from edgeface.errors import InputError
-from edgeface.geometry import square_crop
-from edgeface.headpose import to_matrix
+from edgeface.head_pose import to_matrix
 from edgeface.markup import MARKUPS
 
 NAMES = ("ibug68", "ibug68_3d", "wflw98", "aflw21", "mtfl5")

@@ -8,13 +8,13 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from edgeface.datasets.packed import PackedFaces, pack_faces
+from edgeface.datasets.profile_views import fit, model, turned_faces, with_3d_labels
+from edgeface.datasets.profile_views.fit import fit_heads
 from edgeface.datasets.sample import FaceSample
 from edgeface.datasets.synthetic import render_params, sample_params
 from edgeface.datasets.synthetic.params import FaceParams, Look
-from edgeface.datasets.turned import fit, model, turned_faces, with_3d_labels
-from edgeface.datasets.turned.fit import fit_heads
 from edgeface.errors import InputError
-from edgeface.headpose import geodesic_deg, mirror, to_matrix
+from edgeface.head_pose import geodesic_deg, mirror, to_matrix
 from edgeface.markup import IBUG68
 
 POSES = ((0.0, 0.0, 0.0), (14.0, 8.0, -6.0), (-25.0, -10.0, 12.0), (32.0, 5.0, 4.0))

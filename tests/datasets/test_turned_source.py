@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeface.boxes import face_box
+from edgeface.box import face_box
+from edgeface.crop import square_crop
 from edgeface.datasets.imagefile import read_whole
 from edgeface.datasets.official import read_official
 from edgeface.datasets.packed import pack_faces
 from edgeface.datasets.packs import read_pack, sample_of
 from edgeface.datasets.posefit import fit_pose
+from edgeface.datasets.profile_views import turned_faces
+from edgeface.datasets.profile_views.fit import fit_heads
 from edgeface.datasets.synthetic import render_face
-from edgeface.datasets.turned import turned_faces
-from edgeface.datasets.turned.fit import fit_heads
 from edgeface.errors import InputError
-from edgeface.geometry import square_crop
-from edgeface.headpose import to_matrix
+from edgeface.head_pose import to_matrix
 from edgeface.images import read_image
 from edgeface.training import sources
 from edgeface.training.config import SourceConfig, TrainConfig, from_dict

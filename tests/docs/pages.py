@@ -14,7 +14,7 @@ PAGES = tuple(
 )
 FENCE = re.compile(r"(?:^<!-- (?P<note>[^>]*) -->\n)?^```(?P<kind>[^\n]*)\n(?P<text>.*?)^```$", re.S | re.M)
 DRAWN = re.compile(r"<!-- (\w+) -->\n.*?<!-- /\1 -->", re.S)
-"""What `python -m results.draw` writes into a page."""
+"""What `python -m convert.release.draw` writes into a page."""
 
 
 @dataclass(frozen=True)

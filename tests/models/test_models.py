@@ -110,7 +110,7 @@ def test_macs_by_hand():
 @pytest.mark.parametrize("upsample", ["deconv", "bilinear"])
 def test_a_twin_costs_what_its_float_model_costs(upsample):
     """Its convolutions are layers of another class: what they are must be known all the same."""
-    from convert.qat import quantize_aware
+    from edgeface.quantize import quantize_aware
 
     model = build(replace(TINY_CCR, upsample=upsample))
     assert count_macs(quantize_aware(model)) == count_macs(model)

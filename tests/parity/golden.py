@@ -22,7 +22,7 @@ LANDMARKS = (8, 30, 36)
 
 def case(path: Path, face: int) -> dict[str, Any]:
     """One file on one rendered face, JSON-ready."""
-    from calibration.crops import cut
+    from edgeface.convert.calibration_set import cut
     from edgeface.datasets.load import load_set
     from edgeface.runtime.interpreter import TFLiteModel
 

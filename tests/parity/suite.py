@@ -1,6 +1,6 @@
 """One trained network, variants of it, on every evaluation set: what `python -m convert parity --set real` does.
 
-A part of each set, taken evenly, so that the suite runs in minutes; the whole sets are `python -m results.measure`'s.
+A part of each set, taken evenly, so that the suite runs in minutes; the whole sets are `python -m convert.release.measure`'s.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from pathlib import Path
 import keras
 import pytest
 
-from calibration.crops import build
-from convert.convert_all import Converted, Job, convert_all
-from convert.parity import Parity, contest, parity
-from convert.parity_sets import chosen_sets
-from convert.variants import VARIANTS
+from edgeface.convert.calibration_set import build
+from edgeface.convert.convert_all import Converted, Job, convert_all
+from edgeface.convert.parity import Parity, contest, parity
+from edgeface.convert.parity_sets import chosen_sets
+from edgeface.convert.variants import VARIANTS
 from edgeface.datasets.load import evaluation_split, load_set
 from edgeface.datasets.packs import faces_root
 from edgeface.errors import InputError
+from edgeface.evaluation.evaluate import protocol_for
 from edgeface.files import write_json
-from edgeface.training.evaluate import protocol_for
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 FACES = 200

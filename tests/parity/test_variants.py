@@ -1,12 +1,12 @@
 """Every variant of the released models against their float model; of the medium ones, which differ from the small ones
-in width and stages alone, those that the package ships (`python -m results.measure` scores all on whole sets)."""
+in width and stages alone, those that the package ships (`python -m convert.release.measure` scores all on whole sets)."""
 
 from __future__ import annotations
 
 import pytest
 
-from convert.variants import VARIANTS
-from results.measure import Files
+from convert.release.measure import Files
+from edgeface.convert.variants import VARIANTS
 from tests.parity.suite import out_of_bounds, run
 
 

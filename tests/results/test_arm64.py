@@ -7,12 +7,12 @@ import json
 
 import pytest
 
-from convert.metadata import sha256
+from convert.release import arm64 as measured
 from convert.runtimes import arm64, instructions, wheel
 from convert.runtimes.base import RefusedError
 from edgeface import zoo
+from edgeface.convert.make_card import sha256
 from edgeface.files import read_json
-from results import arm64 as measured
 
 
 def line(frame: int, x: float = 10.0, pose: list | None = None, id_: int = 1, spread: list | None = None) -> str:
@@ -87,7 +87,9 @@ def test_the_stored_figures_are_of_the_packaged_files():
     packaged = {path.name: sha256(path) for path in map(zoo.path, zoo.available())}
     assert stored["instructions"].keys() <= stored["files"].keys()
     if changed := sorted(file for file, digest in stored["files"].items() if packaged.get(file) != digest):
-        pytest.skip(f"measured on other files than those packaged now: {', '.join(changed)}; python -m results.arm64")
+        pytest.skip(
+            f"measured on other files than those packaged now: {', '.join(changed)}; python -m convert.release.arm64"
+        )
     for counted in stored["instructions"].values():
         assert counted.keys() == arm64.CORES.keys() and min(counted.values()) > 1_000_000
         # The Pi 5's core multiplies and adds four int8 values in one instruction.

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from results.cards import _begun
+from convert.release.cards import _begun
 
 
 @pytest.mark.parametrize(

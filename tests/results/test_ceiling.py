@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import pytest
 
+from convert.release import scoring
 from edgeface.errors import InputError
 from edgeface.models.io import model_info, save_model
 from edgeface.models.presets import build, preset
-from results import ceiling, scoring
+from studies.ceiling import study as ceiling
 
 UNCAPPED = replace(preset("acdc_n"), relu6=False, stem=(8, 8), widths=(8,), markups_2d=("ibug68",))
 
@@ -50,7 +51,7 @@ def test_distances_are_of_all_angles_and_points():
 
 def test_rows_from_weights_and_faces(network, tmp_path, monkeypatch):
     from edgeface.datasets.load import load_set
-    from edgeface.training.evaluate import prepare, protocol_for
+    from edgeface.evaluation.evaluate import prepare, protocol_for
 
     def rendered(name, split, markup, side, channels):
         samples = load_set("synthetic", "val", 30)
@@ -58,8 +59,8 @@ def test_rows_from_weights_and_faces(network, tmp_path, monkeypatch):
 
     monkeypatch.setattr(scoring, "faces_of", rendered)
     monkeypatch.setattr(ceiling, "CALIBRATED_ON", ("synthetic", "train"))
-    monkeypatch.setattr("results.measure.CALIBRATION_FACES", 24)
-    monkeypatch.setattr("convert.convert_all.SYNTHETIC_CROPS", 8)
+    monkeypatch.setattr("convert.release.measure.CALIBRATION_FACES", 24)
+    monkeypatch.setattr("edgeface.convert.convert_all.SYNTHETIC_CROPS", 8)
     monkeypatch.setattr(ceiling, "CEILINGS", (None, 6.0, 4.0))
     save_model(network, tmp_path / "wide.keras", model_info(UNCAPPED))
     whole, six, four = ceiling.rows_of(tmp_path / "wide.keras")

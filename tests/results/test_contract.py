@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeface.headpose import ANGLES
+from convert.release import contract
+from edgeface.head_pose import ANGLES
 from edgeface.runtime.drawing import axes_on_screen
-from results import contract
 
 MODEL = "acdc_n_int8_qat"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from results import clips, device, device_tables
+from convert.release import clips, device, device_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,7 +49,7 @@ def test_lag_is_what_it_was_made_to_be():
 def test_the_parts_of_a_frame_s_time_add_up(tmp_path, moving):
     clips.write_clip(tmp_path / "clip.avi", moving)
     box = " ".join(map(str, moving.box(0).as_xyxy()))
-    command = [sys.executable, "-m", "results.device", "_speed", str(tmp_path / "clip.avi"), "", "0", box]
+    command = [sys.executable, "-m", "convert.release.device", "_speed", str(tmp_path / "clip.avi"), "", "0", box]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
     found = json.loads(done.stdout)
     assert found["frames"] == 16 and found["faces_followed"] == 1

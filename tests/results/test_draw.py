@@ -6,14 +6,14 @@ import shutil
 
 import pytest
 
+from convert.release import draw, tables
 from edgeface.errors import InputError
 from edgeface.files import read_json
 from edgeface.training.config import TrainConfig, from_dict, load_config
-from results import draw, tables
 
 
 def test_pages_are_drawn_from_results():
-    assert draw.main(["--check"]) == 0, "run `python -m results.draw`"
+    assert draw.main(["--check"]) == 0, "run `python -m convert.release.draw`"
 
 
 @pytest.mark.parametrize("page", draw.PAGES)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from edgeface.datasets.turned.model import label_shifts
-from edgeface.headpose import to_matrix
-from results import labels
+from edgeface.datasets.profile_views.model import label_shifts
+from edgeface.head_pose import to_matrix
+from studies.labels import study as labels
 
 
 @pytest.fixture(scope="module")

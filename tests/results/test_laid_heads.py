@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
+from convert.release import scoring
 from edgeface.datasets.load import load_set
-from edgeface.datasets.turned import fit
+from edgeface.datasets.profile_views import fit
+from edgeface.evaluation.evaluate import prepare, protocol_for
 from edgeface.models.io import model_info, save_model
 from edgeface.models.presets import build, preset
-from edgeface.training.evaluate import prepare, protocol_for
-from results import labels, laid_heads, scoring
+from studies.head_fit import study as laid_heads
+from studies.labels import study as labels
 
 
 def test_figures_tell_a_flattened_pitch_from_a_constant_one():

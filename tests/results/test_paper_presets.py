@@ -5,7 +5,8 @@ import json
 import pytest
 
 from edgeface.errors import InputError
-from results import paper_presets, studies
+from studies import tables as studies
+from studies.paper_presets import study as paper_presets
 
 HEAD = "step,loss,landmarks,pose,learning_rate,val_nme,val_pose_mae,step_seconds,seconds"
 

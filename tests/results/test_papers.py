@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+from convert.release import rows, scoring
 from edgeface.errors import InputError
-from results import papers, papers_tables, rows, scoring, trials
+from studies import trials
+from studies.papers import study as papers
+from studies.papers import tables as papers_tables
 
 
 def test_arg_max_is_the_centre_of_the_highest_cell():

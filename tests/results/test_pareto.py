@@ -1,15 +1,17 @@
-"""The candidates of results/pareto.py and the mixtures of results/sources.py are what their names say."""
+"""The candidates of studies/pareto/study.py and the mixtures of studies/training_sets/study.py are what their names say."""
 
 from dataclasses import replace
 
 import pytest
 
-from edgeface.datasets.turned.views import NOD_DEG, YAW_DEG
+from edgeface.datasets.profile_views.views import NOD_DEG, YAW_DEG
 from edgeface.errors import InputError
 from edgeface.files import write_json
 from edgeface.training.config import load_config
-from results import pareto, sources, studies
-from results.trials import CONFIGS
+from studies import tables as studies
+from studies.pareto import study as pareto
+from studies.training_sets import study as sources
+from studies.trials import CONFIGS
 
 
 def test_every_candidate_is_a_config_of_its_own():
@@ -32,7 +34,7 @@ def test_prices_of_two_candidates_come_from_one_run(tmp_path, monkeypatch):
         "bare": ("acdc_n", shapes | pareto.CANDIDATES["s, no pose"][1]),
     }
     monkeypatch.setattr(pareto, "CANDIDATES", small)
-    monkeypatch.setattr("convert.convert_all.SYNTHETIC_CROPS", 4)
+    monkeypatch.setattr("edgeface.convert.convert_all.SYNTHETIC_CROPS", 4)
     rows = {row["candidate"]: row for row in pareto.price(tuple(small), rounds=2)}
     assert rows["wide"]["parameters"] > rows["bare"]["parameters"] and rows["wide"]["macs"] > rows["bare"]["macs"]
     for row in rows.values():

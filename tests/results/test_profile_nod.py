@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from edgeface.datasets.turned.fit import as_labelled
-from edgeface.headpose import from_matrix, to_matrix
-from results import profile_nod
+from edgeface.datasets.profile_views.fit import as_labelled
+from edgeface.head_pose import from_matrix, to_matrix
+from studies.profile_pitch import study as profile_nod
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,7 @@ def true_deg():
 
 
 def _turned(pose_deg, about_the_head_deg):
-    """What turns the head is the transpose of a pose's matrix (edgeface.headpose): what comes first stands right."""
+    """What turns the head is the transpose of a pose's matrix (edgeface.head_pose): what comes first stands right."""
     head = np.swapaxes(to_matrix(pose_deg), 1, 2) @ Rotation.from_rotvec(about_the_head_deg, degrees=True).as_matrix()
     return from_matrix(np.swapaxes(head, 1, 2))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgeface.errors import InputError
-from results import steering
+from studies.conditioning import study as steering
 
 
 def network(**changes):

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convert.release import paired, rows
 from edgeface.errors import InputError
 from edgeface.files import write_text
 from edgeface.training.config import SourceConfig, TrainConfig
-from results import paired, rows, trials
+from studies import trials
 
 
 def test_layers_of_one_name_and_shape_start_alike_in_every_arm():

@@ -7,7 +7,8 @@ import pytest
 
 from edgeface.errors import InputError
 from edgeface.markup import MARKUPS
-from results import studies, yaw_reach
+from studies import tables as studies
+from studies.aflw_yaw import study as yaw_reach
 
 
 def faces(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

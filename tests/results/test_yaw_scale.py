@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from results import studies, yaw_scale
+from studies import tables as studies
+from studies.aflw_yaw_scale import study as yaw_scale
 
 
 def test_distances_from_a_line_by_the_laid_heads_yaw():

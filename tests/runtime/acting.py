@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 
-from edgeface.geometry import Box, Crop
-from edgeface.headpose import HeadPose
+from edgeface.box import Box
+from edgeface.crop import Crop
+from edgeface.head_pose import HeadPose
 from edgeface.runtime.predictor import Face
 
 WIDTH, HEIGHT = 320, 240

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from edgeface.box import Box
 from edgeface.datasets.packs import faces_root, read_pack
 from edgeface.errors import InputError
-from edgeface.geometry import Box
 from edgeface.runtime.detector import YuNet, tight_box
 
 FRONTAL = Box(100, 100, 180, 210)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgeface.box import Box
 from edgeface.errors import InputError
-from edgeface.geometry import Box
-from edgeface.headpose import HeadPose
+from edgeface.head_pose import HeadPose
 from edgeface.markup import MARKUPS, MTFL5
 from edgeface.runtime.drawing import AXIS_COLORS, HIDDEN_COLOR, axes_on_screen, draw_axes, draw_box, draw_landmarks
 

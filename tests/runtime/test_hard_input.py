@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 
 from edgeface import cli, zoo
+from edgeface.box import Box
 from edgeface.card import read_card, split_card
+from edgeface.crop import Crop
 from edgeface.datasets.packs import faces_root
 from edgeface.datasets.synthetic import face_seed, render_face
 from edgeface.errors import InputError
-from edgeface.geometry import Box, Crop
 from edgeface.images import read_image, rgb_copy, rgb_view
 from edgeface.runtime.detector import YuNet
 from edgeface.runtime.predictor import Face, Predictor, cut

@@ -18,8 +18,9 @@ import pytest
 from edgeface import cli
 from edgeface.errors import InputError
 from edgeface.images import write_image
-from edgeface.runtime import live, outputs, sources
-from edgeface.runtime.sources import Camera, ImageFolder, PiCamera, VideoFile, open_source
+from edgeface.runtime import cameras as sources
+from edgeface.runtime import live, outputs
+from edgeface.runtime.cameras import Camera, ImageFolder, PiCamera, VideoFile, open_source
 from edgeface.runtime.tracker import Tracker
 from tests.runtime import acting
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from edgeface import zoo
+from edgeface.box import Box
 from edgeface.card import attach_card, read_card, split_card
 from edgeface.errors import InputError
-from edgeface.geometry import Box
 from edgeface.runtime import interpreter
 from edgeface.runtime.interpreter import TFLiteModel, dequantize, quantize
 from edgeface.runtime.predictor import Predictor, cut

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
+from edgeface.box import Box
+from edgeface.crop import square_crop
 from edgeface.errors import InputError
-from edgeface.geometry import Box, square_crop
-from edgeface.headpose import HeadPose
+from edgeface.head_pose import HeadPose
 from edgeface.runtime.predictor import Face
 from edgeface.runtime.smoothing import FaceSmoother, OneEuro, OneEuroFilter
 

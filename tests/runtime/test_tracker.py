@@ -8,10 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from edgeface.box import Box
+from edgeface.crop import Crop, square_crop
 from edgeface.datasets.synthetic import PoseRanges, face_seed, sample_labels
 from edgeface.errors import InputError
-from edgeface.geometry import Box, Crop, square_crop
-from edgeface.headpose import HeadPose, turn_pose
+from edgeface.head_pose import HeadPose, turn_pose
 from edgeface.runtime.predictor import Face, Predictor
 from edgeface.runtime.smoothing import OneEuro
 from edgeface.runtime.tracker import Fixed, Tracker, TrackerConfig, iou, matched, next_frame
@@ -188,7 +189,7 @@ def test_the_next_box_is_the_one_that_training_starts_from(markup):
         box, angle = next_frame(face_of(labels.landmarks_px[markup], labels.box), markup)
         assert angle == 0
         overlaps.append(iou(box, labels.box))
-    # 68 points: the box itself. 98: the same region. 21: an estimate, 0.8 on average (see edgeface.boxes).
+    # 68 points: the box itself. 98: the same region. 21: an estimate, 0.8 on average (see edgeface.box).
     assert np.mean(overlaps) > {"ibug68": 0.999, "wflw98": 0.85, "aflw21": 0.7}[markup]
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convert import gpu
-from convert.gpu import compile_on_gpu, find_driver, judge, run_on_gpu
 from convert.runtimes.golden import golden_crops
 from convert.runtimes.tolerances import GPU_FLOAT32
 from edgeface import zoo
+from edgeface.convert import gpu
+from edgeface.convert.gpu import compile_on_gpu, find_driver, judge, run_on_gpu
 from edgeface.errors import InputError
 from edgeface.runtime.interpreter import TFLiteModel
 from tests.runtimes import flat

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-import convert.qat as qat
-from convert.gpu import HOW_TO_GET, as_stored, compile_on_gpu, find_driver, run_on_gpu
-from convert.gpu_rewrite import for_gpu
-from convert.graph import read_graph
+import edgeface.quantize as qat
 from convert.runtimes.ends import with_float_ends
-from convert.tflite import to_tflite
-from convert.variants import VARIANTS
 from edgeface import zoo
+from edgeface.convert.gpu import HOW_TO_GET, as_stored, compile_on_gpu, find_driver, run_on_gpu
+from edgeface.convert.gpu_rewrite import for_gpu
+from edgeface.convert.tflite import to_tflite
+from edgeface.convert.variants import VARIANTS
 from edgeface.models.deploy import deploy
+from edgeface.quantize.tflite_graph import read_graph
 from tests.convert import tiny
 from tests.runtimes import flat
 from tests.runtimes.test_runtimes import run
@@ -57,7 +57,7 @@ def plain(request):
     twin = qat.quantize_aware(tiny.trained_like(config))
     qat.calibrate(twin, [tiny.crops(config, 16).astype(np.float32)], progress=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("convert.tflite.for_gpu", lambda data: data)
+        patch.setattr("edgeface.convert.tflite.for_gpu", lambda data: data)
         data = to_tflite(deploy(twin), VARIANTS["int8_qat"])
     return data, tiny.crops(config, 1)
 

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
+from edgeface.crop import Crop, warp
 from edgeface.datasets.synthetic import PoseRanges, render_face, sample_labels
-from edgeface.geometry import Crop, warp
 from edgeface.markup import markup
 from edgeface.training import augment as reference
 from edgeface.training.augment import AugmentConfig

@@ -13,11 +13,11 @@ import pytest
 
 from edgeface.datasets.packed import pack_faces
 from edgeface.errors import InputError
-from edgeface.markup import PROTOCOLS
+from edgeface.evaluation.evaluate import evaluate
+from edgeface.evaluation.networks import load_network
+from edgeface.evaluation.protocols import PROTOCOLS
 from edgeface.models.io import load_model
 from edgeface.training.checkpoint import read_rows
-from edgeface.training.evaluate import evaluate
-from edgeface.training.networks import load_network
 from edgeface.training.pipeline import Source
 from scripts.gpu.pack import MIB, chosen_faces, packed
 from scripts.gpu.packfile import Pack, join, split

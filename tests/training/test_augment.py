@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeface import headpose
+from edgeface import head_pose as headpose
+from edgeface.box import Box
+from edgeface.crop import square_crop, warp
 from edgeface.datasets.synthetic import render_params, sample_params
 from edgeface.errors import InputError
-from edgeface.geometry import Box, square_crop, warp
 from edgeface.markup import IBUG68_3D, MTFL5, markup
 from edgeface.training.augment import AugmentConfig, augment, move_points, move_pose, random_crop, turn_pose
 from edgeface.training.photometric import add_noise, motion_kernel

@@ -9,15 +9,16 @@ import cv2
 import numpy as np
 import pytest
 
+from edgeface.box import Box
 from edgeface.cli import main
+from edgeface.crop import square_crop
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
-from edgeface.geometry import Box, square_crop
-from edgeface.markup import PROTOCOLS
+from edgeface.evaluation.evaluate import check_markup, evaluate, prepare, protocol_for, save_ced
+from edgeface.evaluation.networks import load_network, markups_of, pick_markup
+from edgeface.evaluation.protocols import PROTOCOLS
 from edgeface.models.io import model_info, save_model
 from edgeface.models.presets import build
-from edgeface.training.evaluate import check_markup, evaluate, prepare, protocol_for, save_ced
-from edgeface.training.networks import load_network, markups_of, pick_markup
 from edgeface.training.train import network_config_of
 from tests.training import tiny
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from edgeface import cli
+from edgeface.box import Box
 from edgeface.datasets.packed import pack_faces
 from edgeface.errors import InputError
 from edgeface.files import read_json
-from edgeface.geometry import Box
 from edgeface.models.io import load_model
 from edgeface.training.packing import faces_without_label, pack_usable, unknown_labels
 from edgeface.training.train import train

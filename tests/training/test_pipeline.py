@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgeface.box import Box
+from edgeface.crop import square_crop
 from edgeface.datasets.packed import PackedFaces
 from edgeface.errors import InputError
-from edgeface.geometry import Box, square_crop
 from edgeface.markup import markup
 from edgeface.training.augment import AugmentConfig
 from edgeface.training.pipeline import (

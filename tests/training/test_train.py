@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 
 from edgeface.datasets.packed import pack_faces
-from edgeface.datasets.turned import fit
+from edgeface.datasets.profile_views import fit
 from edgeface.errors import InputError
+from edgeface.evaluation.evaluate import evaluate
+from edgeface.evaluation.networks import load_network
+from edgeface.evaluation.protocols import PROTOCOLS
 from edgeface.files import read_json, write_json
-from edgeface.markup import PROTOCOLS
 from edgeface.models.io import load_model, save_model
 from edgeface.models.presets import build
 from edgeface.training.config import as_dict
-from edgeface.training.evaluate import evaluate
-from edgeface.training.networks import load_network
 from edgeface.training.pipeline import Source
 from edgeface.training.train import _check_same, laid_facts, network_config_of, start_from, train, untrained_heads
 from edgeface.training.trainer import Schedule

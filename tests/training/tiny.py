@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from edgeface.box import Box
 from edgeface.datasets.sample import FaceSample
-from edgeface.geometry import Box
 from edgeface.training.config import TrainConfig, from_dict
 
 MEAN = np.array([[22, 26], [42, 26], [32, 36], [25, 45], [39, 45]], np.float32)

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from demo_web.site import markups
-from edgeface import boxes, zoo
+from edgeface import box as boxes
+from edgeface import zoo
+from edgeface.box import Box
 from edgeface.card import read_card
 from edgeface.codecs import BinnedAngles, IntegralHeatmap, LinearPose
-from edgeface.geometry import Box, Crop, square_crop
-from edgeface.headpose import HeadPose, from_matrix, to_matrix, turn_pose
+from edgeface.crop import Crop, square_crop
+from edgeface.head_pose import HeadPose, from_matrix, to_matrix, turn_pose
 from edgeface.markup import MARKUPS
 from edgeface.runtime.drawing import APART, GROUP_COLORS, axes_on_screen
 from edgeface.runtime.interpreter import quantize

@@ -1,4 +1,4 @@
-// Boxes and crops, as in edgeface/geometry.py. Pixel centres are at integers: the image's corner is (-0.5, -0.5).
+// Boxes and crops, as in edgeface/crop.py. Pixel centres are at integers: the image's corner is (-0.5, -0.5).
 // A box is [x0, y0, x1, y1] px; a crop is {center: [x, y], size, angleDeg}; a picture is {data, width, height}, RGBA.
 
 const { fround } = Math;
@@ -75,7 +75,7 @@ export function roundEven(value) {
 }
 
 /**
- * [x0, y0, x1, y1) of a width x height picture that a crop reads, with two pixels to spare, as edgeface/geometry.py has
+ * [x0, y0, x1, y1) of a width x height picture that a crop reads, with two pixels to spare, as edgeface/crop.py has
  * it: a pixel's place is known in float32, counted from that part's corner.
  */
 function seen([a, b, c, d, e, f], side, width, height) {

@@ -1,4 +1,4 @@
-// Head pose as in edgeface/headpose.py: [yaw, pitch, roll] in degrees, matrix = Rz(roll) Ry(yaw) Rx(pitch).
+// Head pose as in edgeface/head_pose.py: [yaw, pitch, roll] in degrees, matrix = Rz(roll) Ry(yaw) Rx(pitch).
 // yaw > 0 turns the face to the image's left. Matrices are three rows of three.
 
 const RADIANS = Math.PI / 180;

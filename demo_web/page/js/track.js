@@ -1,4 +1,4 @@
-// Where the face is: its box from its landmarks (edgeface/boxes.py), a search over the picture, and following it from
+// Where the face is: its box from its landmarks (edgeface/box.py), a search over the picture, and following it from
 // frame to frame. The network itself is the detector: away from a face its attention spreads, and the landmarks it
 // gives do not lie where the window was.
 

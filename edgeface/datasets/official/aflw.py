@@ -16,11 +16,11 @@ from urllib.parse import quote
 
 import numpy as np
 
+from edgeface.box import Box
 from edgeface.datasets.official import layout
 from edgeface.datasets.official.layout import Entry, Layout
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
-from edgeface.geometry import Box
 
 NAME = "aflw"
 FILE = "aflw.sqlite"

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeface.boxes import face_box
+from edgeface.box import Box, face_box
 from edgeface.datasets.imagefile import read_whole
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
-from edgeface.geometry import Box
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 SEARCH_DEPTH = 3

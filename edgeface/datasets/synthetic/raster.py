@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from edgeface.headpose import to_matrix
+from edgeface.head_pose import to_matrix
 
 EMPTY = np.float32(-1e9)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from edgeface.box import Box
 from edgeface.datasets.synthetic.backdrop import FLAT, background, camera_faults, cover, paint_cover
 from edgeface.datasets.synthetic.head import COLUMNS, JAW_ROW, WIDEST_ROW
 from edgeface.datasets.synthetic.paint import TEXELS, covers, noise_at, paint_head, paint_part, texel
@@ -14,7 +15,6 @@ from edgeface.datasets.synthetic.params import FaceParams, Light, PoseRanges, sa
 from edgeface.datasets.synthetic.raster import EMPTY, Fragments
 from edgeface.datasets.synthetic.scene import SUPERSAMPLE, Part, Scene, build_scene, landmarks, visibility
 from edgeface.errors import InputError
-from edgeface.geometry import Box
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from edgeface.datasets.synthetic.features import Features, inner_points, jaw_cha
 from edgeface.datasets.synthetic.head import BODY_ROW, COLUMNS, JAW_ROW, NECK_ROW, PIVOT, ROWS, WIDEST_ROW, Head
 from edgeface.datasets.synthetic.params import FaceParams
 from edgeface.datasets.synthetic.raster import Camera, Fragments, Mesh, grid_normals, join_grids, rasterise
-from edgeface.headpose import to_matrix
+from edgeface.head_pose import to_matrix
 
 SUPERSAMPLE = 1.5
 """Pixels drawn a picture pixel and axis, averaged at the end."""

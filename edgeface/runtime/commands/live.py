@@ -54,8 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from edgeface.runtime import live, outputs
+    from edgeface.runtime.cameras import open_source
     from edgeface.runtime.predictor import Predictor
-    from edgeface.runtime.sources import open_source
     from edgeface.runtime.tracker import Tracker
 
     if args.limit is not None and args.limit < 1:
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _detector(args: argparse.Namespace, predictor):
-    from edgeface.geometry import Box
+    from edgeface.box import Box
     from edgeface.runtime.detector import YuNet
     from edgeface.runtime.tracker import Fixed
 

@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _images(given: list[str]) -> list[str]:
     """The files, folders taken apart; a folder that is named as an image is an image that cannot be read."""
-    from edgeface.runtime.sources import IMAGE_SUFFIXES, images_of
+    from edgeface.runtime.cameras import IMAGE_SUFFIXES, images_of
 
     apart = [Path(name).is_dir() and Path(name).suffix.lower() not in IMAGE_SUFFIXES for name in given]
     return [str(f) for name, folder in zip(given, apart, strict=True) for f in (images_of(name) if folder else [name])]

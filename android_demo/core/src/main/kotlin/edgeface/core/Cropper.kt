@@ -45,7 +45,7 @@ class Frame {
 }
 
 /**
- * Cuts crops as `edgeface.geometry.warp` does: bilinear, area-averaged first where the crop is less than half its
+ * Cuts crops as `edgeface.crop.warp` does: bilinear, area-averaged first where the crop is less than half its
  * source, border repeated. Gray is OpenCV's. Buffers are kept between calls; not for two threads at once.
  */
 class Cropper(private val side: Int, private val channels: Int) {

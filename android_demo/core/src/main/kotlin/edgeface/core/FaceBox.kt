@@ -6,7 +6,7 @@ import kotlin.math.sqrt
 
 /**
  * The next frame's crop from this frame's landmarks; the Python side is `edgeface/runtime/tracker.py` and
- * `edgeface/boxes.py`. Buffers are kept between calls; not for two threads at once.
+ * `edgeface/box.py`. Buffers are kept between calls; not for two threads at once.
  */
 class FaceBox(markup: String) {
     private val scheme = Markup.named(markup)

@@ -3,7 +3,7 @@ package edgeface.core
 /** Groups of one point a side (`edgeface.runtime.drawing`): a line between them would cross the face. */
 internal val APART = setOf("ears", "eyes", "pupils")
 
-/** `edgeface.markup` and `edgeface.boxes`: `python -m convert.android constants` writes this file. */
+/** `edgeface.markup` and `edgeface.box`: `python -m convert.android constants` writes this file. */
 internal val MARKUPS = listOf(
     Markup(
         name = "ibug68",

@@ -14,7 +14,7 @@ internal object Tuned {
     const val BETA = 40.0
     const val SPEED_CUTOFF_HZ = 1.0
 
-    // edgeface.boxes.BoxRule
+    // edgeface.box.BoxRule
     const val EYE_WEIGHT = 2.093
     const val SHIFT = -1.119
     const val DROP = 0.08

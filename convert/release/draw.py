@@ -1,0 +1,99 @@
+"""The tables of README.md, docs/results.md and docs/device.md and the model cards, drawn from the JSON beside this:
+``python -m convert.release.draw [--check]``.
+
+A table stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``; the text around it is written by hand. A model card is
+drawn whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from convert.release import cards, device_tables, tables
+from convert.release.command import run
+from convert.release.measure import SUBJECTS
+from edgeface.errors import InputError
+from edgeface.files import read_json, write_text
+from studies import tables as studies
+from studies.papers import tables as papers_tables
+from studies.quantization import study as qat_study
+
+HERE = Path(__file__).resolve().parents[2] / "results"
+ROOT = HERE.parent
+
+PAGES: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {"results": tables.summary},
+    "docs/results.md": {
+        "bounds": lambda: tables.BOUNDS_TEXT,
+        "accuracy": tables.accuracy,
+        "peers": tables.peers,
+        "labels": studies.labels,
+        "laid_heads": studies.laid_heads,
+        "profile_nod": studies.profile_nod,
+        "yaw_scale": studies.yaw_scale,
+        "yaw_reach": studies.yaw_reach,
+        "prices": tables.prices,
+        "presets": tables.presets,
+        "qat_study": lambda: qat_study.as_markdown(read_json(ROOT / "studies/quantization/qat_study.json")),
+        "ceiling": studies.ceiling,
+        "tfmot": tables.tfmot,
+        "runtimes": tables.runtimes,
+        "speed": tables.speed,
+        "paper_presets": studies.paper_presets,
+        "papers_acdc": papers_tables.acdc,
+        "papers_ccr": papers_tables.ccr,
+        "claims": papers_tables.claims,
+        "steering": studies.steering,
+        "stages": papers_tables.stages,
+        "decodings": papers_tables.decodings,
+        "confidence": papers_tables.confidence,
+        "calibration": papers_tables.calibration,
+        "sources": studies.sources,
+        "sources_pose": studies.sources_pose,
+        "pareto": studies.pareto,
+    },
+    "docs/device.md": {"frame": device_tables.frame, "arm64": device_tables.arm64},
+}
+
+CARDS: dict[str, Callable[[], str]] = {
+    f"docs/models/{model}.md": partial(
+        cards.page, model, tuple(f"{f.name}_{variant}" for f in SUBJECTS[model].files for variant in f.released)
+    )
+    for model in tables.MODELS
+}
+
+
+def drawn(text: str, parts: dict[str, Callable[[], str]], where: str) -> str:
+    """A page's text with its tables drawn anew. InputError where a table's two marks are missing."""
+    for name, draw in parts.items():
+        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+            raise InputError(f"{where} must hold {begin} and {end} once each, in this order. Received: something else")
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n{draw().strip()}\n{end}{rest.split(end)[1]}"
+    return text
+
+
+def main(args: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a page differs")
+    check = parser.parse_args(args).check
+    stale = False
+    texts = {page: (ROOT / page).read_text() if (ROOT / page).exists() else "" for page in (*PAGES, *CARDS)}
+    pages = {page: drawn(texts[page], parts, page) for page, parts in PAGES.items()}
+    pages |= {page: draw() for page, draw in CARDS.items()}
+    for page, new in pages.items():
+        if check and new != texts[page]:
+            print(f"{page} must show what results/ holds: run `python -m convert.release.draw`", file=sys.stderr)
+            stale = True
+        elif not check:
+            write_text(ROOT / page, new)
+    return int(stale)
+
+
+if __name__ == "__main__":
+    run(main)

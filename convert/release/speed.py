@@ -1,0 +1,63 @@
+"""How fast faces are rendered and fed: ``python -m convert.release.speed`` writes speed.json beside this file."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import cv2
+
+from edgeface.convert.latency import machine
+from edgeface.convert.make_card import versions
+from edgeface.datasets.synthetic import face_seed, render_face, sample_labels
+from edgeface.files import write_json
+from edgeface.training.augment import AugmentConfig
+from edgeface.training.config import SourceConfig
+from edgeface.training.pipeline import Source, batches, measure_throughput
+from edgeface.training.sources import packed_source
+
+FACES, ROUNDS, SIDE = 60, 5, 128
+
+
+def rate(work) -> float:
+    """Median faces a second over the rounds; each round has faces of its own."""
+    work(0)
+    rates = []
+    for r in range(1, ROUNDS + 1):
+        start = time.perf_counter()
+        for i in range(FACES):
+            work(r * FACES + i)
+        rates.append(FACES / (time.perf_counter() - start))
+    return round(statistics.median(rates), 1)
+
+
+def feed(channels: int) -> float:
+    """Faces a second that the input pipeline delivers, default augmentation, two threads."""
+    packed = packed_source(SourceConfig("synthetic", "train", limit=500), 160, 1.6, Path("runs/cache"))
+    source = Source(packed, 1.0, "synthetic")
+    faces = batches([source], AugmentConfig(), ("ibug68",), SIDE, channels, 32, seed=0)
+    return round(measure_throughput(faces, steps=60, warmup=5), 1)
+
+
+def main() -> int:
+    cv2.setNumThreads(1)
+    figures = {
+        "rendered_faces_per_second_one_thread": rate(lambda i: render_face(face_seed(i), SIDE)),
+        "labels_per_second_one_thread": rate(lambda i: sample_labels(face_seed(i), SIDE)),
+        "augmented_gray_faces_per_second": feed(1),
+        "augmented_rgb_faces_per_second": feed(3),
+    }
+    about = {"command": "python -m convert.release.speed", "side_px": SIDE, "machine": machine()}
+    write_json(
+        Path(__file__).resolve().parents[2] / "results" / "speed.json",
+        figures | about | {"versions": versions("numpy", "opencv-python", "grain")},
+    )
+    for name, value in figures.items():
+        print(f"{name.replace('_', ' ')}: {value}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

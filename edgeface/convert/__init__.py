@@ -1,0 +1,1 @@
+"""edgeface's own models: every variant of a file, its checks, its parity with float, and the report."""

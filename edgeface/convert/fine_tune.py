@@ -1,0 +1,188 @@
+"""Fine-tuning a float model's quantisation-aware twin on the data that the model itself was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import edgeface.quantize as qat
+from edgeface.convert.distill import DistillingTrainer, with_maps
+from edgeface.convert.make_card import sha256
+from edgeface.errors import InputError
+from edgeface.files import read_json, write_json
+from edgeface.models.deploy import landmark_markups
+from edgeface.models.io import config_of, load_model, model_info, save_model
+from edgeface.training.augment import AugmentConfig
+from edgeface.training.config import TrainConfig, from_dict
+from edgeface.training.folder import CHECKPOINT, CONFIG, forget, held
+from edgeface.training.pipeline import batches
+from edgeface.training.sources import load_sources
+from edgeface.training.train import already_trained, fit_network, say_plainly
+from edgeface.training.trainer import AlignmentTrainer
+
+MODEL, SOURCE = "qat.keras", "source.json"
+
+
+@dataclass(frozen=True)
+class FineTune:
+    """What differs from the float run: a short, gentle continuation of it."""
+
+    steps: int = 300
+    learning_rate: float = 5e-5
+    """The weights have only to settle on the int8 grid."""
+    calibration_batches: int = 16
+    """Unaugmented batches that set the first activation ranges."""
+    freeze_after: float = 0.6
+    """Share of the steps after which moving ranges stand still, so that weights end on the grid that is exported."""
+    ema: float = 0.99
+    epoch_steps: int = 250
+    ranges: str = "frozen"
+    """"ema", "frozen" or "learned": `qat.Recipe.ranges`. Frozen keeps what "mse" found; batches would widen it."""
+    calibration: str = "mse"
+    """"minmax", "percentile", "mse" or "ema": how the first ranges are set, `qat.calibrate`."""
+    percentile: float = 99.99
+    bias_correction: bool = False
+    """`qat.correct_bias` on the calibration batches, before training."""
+    equalise: bool = False
+    """`qat.equalise` the float network first."""
+    distil: float = 1.0
+    """Share of the loss that is the distance from the float network's own answers, 0 to 1 (`edgeface.convert.distill`). All of
+    it, for what is wanted is the float network in int8: labels move the landmarks further from it, whether scores
+    rise or fall (results/qat_study.json)."""
+    seed: int = 1
+    """Added to the float run's: other batches than it began with."""
+
+    def __post_init__(self):
+        if not 0 <= self.distil <= 1:
+            raise InputError(f"distil must be in [0, 1]. Received: {self.distil}")
+        if self.calibration not in qat.METHODS:
+            raise InputError(f"calibration must be one of {', '.join(qat.METHODS)}. Received: {self.calibration!r}")
+        qat.Recipe(ranges=self.ranges)  # refuses what is none
+
+
+def fine_tune(
+    model: str | Path,
+    out: str | Path,
+    options: FineTune | None = None,
+    config: TrainConfig | None = None,
+    resume: bool = True,
+    say: Callable[[str], None] = say_plainly,
+) -> Path:
+    """Trains the twin of a float `.keras` file into ``out``/qat.keras and returns that path.
+
+    A run that was killed goes on where it was. config: the data to tune on; None: the float run's own, from the model's
+    file. InputError: a model without a training record and no config, a quantised model, a folder with another run or
+    another process, the float model's own folder.
+    """
+    options = FineTune() if options is None else options
+    out = Path(out)
+    network, info = load_model(model)
+    if info.get("kind") != "float":
+        raise InputError(f"{model} must be a float model. Received: a {info.get('kind')!r} one")
+    run = tuning_config(info, options, config, str(model))
+    facts = {"float_sha256": sha256(model), "options": asdict(options)}
+    _check_not_a_float_run(out, Path(model))
+    with held(out):
+        _check_source(out / SOURCE, facts, resume)
+        if resume and already_trained(run, out, MODEL):
+            say(f"{out / MODEL}: tuned already")
+            return out / MODEL
+        if not resume:
+            # Before the new source: a kill from here on must leave nothing that could pass for this run's.
+            forget(out, MODEL)
+        write_json(out / SOURCE, facts)
+        twin, record = _tuned(network, run, options, out, resume, say)
+        record |= facts
+        save_model(twin, out / MODEL, model_info(config_of(info), "qat") | {"crop": info["crop"], "training": record})
+    say(f"{out / MODEL}: {record['steps']} steps in {record['seconds'] / 60:.1f} min")
+    return out / MODEL
+
+
+def _tuned(
+    network: keras.Model, run: TrainConfig, options: FineTune, out: Path, resume: bool, say: Callable[[str], None]
+) -> tuple[keras.Model, dict[str, Any]]:
+    """The trained twin and the record of its run."""
+    twin = twin_of(network, options)
+    if not (resume and (out / CHECKPOINT).exists()):  # a checkpoint brings its ranges with it
+        prepare_twin(twin, options, calibration_batches(network, run, options, out.parent / "cache", say))
+    student, trainer_type = twin, AlignmentTrainer
+    if options.distil:
+        student = with_maps(twin)
+        trainer_type = partial(DistillingTrainer, teacher=with_maps(network), share=options.distil)
+    return twin, fit_network(student, run, out, resume, say, trainer_type, MODEL)
+
+
+def twin_of(network: keras.Model, options: FineTune) -> keras.Model:
+    """The float network's twin, its ranges not yet set."""
+    if options.equalise:
+        network, _ = qat.equalise(network)
+    freeze = round(options.steps * options.freeze_after)
+    return qat.quantize_aware(network, qat.Recipe(ranges=options.ranges, freeze_ranges_after_steps=freeze))
+
+
+def prepare_twin(twin: keras.Model, options: FineTune, images: list[np.ndarray]) -> None:
+    """Sets the first ranges, and corrects the biases where asked. images: batches (B, S, S, C)."""
+    qat.calibrate(twin, images, options.calibration, options.percentile, progress=False)
+    if options.bias_correction:
+        qat.correct_bias(twin, images[:8])
+
+
+def _check_not_a_float_run(out: Path, model: Path) -> None:
+    """InputError where the folder is the float model's own or another training's: their files have the same names."""
+    if out.resolve() == model.resolve().parent:
+        raise InputError(f"out must be another folder than the float model's own. Received: {out}")
+    if (out / CONFIG).exists() and not (out / SOURCE).exists():
+        raise InputError(f"{out} must be a new folder or this twin's. Received: another training's")
+
+
+def _check_source(path: Path, facts: dict[str, Any], resume: bool) -> None:
+    """InputError where the folder holds the twin of another float model, or one tuned in another way."""
+    if not (resume and path.exists()):
+        return
+    found = read_json(path)
+    changed = [key for key in facts if found.get(key) != facts[key]]
+    if changed:
+        raise InputError(f"{path.parent} must be a new folder or this twin's. Received: one with other {changed}")
+
+
+def tuning_config(info: dict[str, Any], options: FineTune, config: TrainConfig | None, where: str) -> TrainConfig:
+    """The float run's config, or the given one, with this one's steps and rate and the float model's crops."""
+    if config is None:
+        recorded = info.get("training", {}).get("config")
+        if recorded is None:
+            raise InputError(f"{where} must carry its training config, or one must be given. Received: neither")
+        config = from_dict(TrainConfig, recorded, where)
+    return replace(
+        config,
+        # The twin's crops are the float model's, whatever the config's own were.
+        augment=replace(config.augment, crop_scale=info["crop"]["scale"]),
+        steps=options.steps,
+        learning_rate=options.learning_rate,
+        schedule="cosine",
+        warmup=min(50, options.steps // 10),
+        ema=options.ema,
+        epoch_steps=min(options.epoch_steps, options.steps),
+        precision="float32",
+        init="",
+        seed=config.seed + options.seed,
+    )
+
+
+def calibration_batches(
+    network: keras.Model, run: TrainConfig, options: FineTune, cache: Path, say: Callable[[str], None] = say_plainly
+) -> list[np.ndarray]:
+    """Unaugmented faces of the run's sources: batches (B, S, S, C) float32, raw 0..255."""
+    markups = landmark_markups(network)
+    side, _, channels = network.input_shape[1:]
+    sources = load_sources(run, markups, cache, lambda text: None)
+    plain = AugmentConfig.none(run.augment.crop_scale)
+    say(f"calibrating on {options.calibration_batches} batches")
+    faces = batches(sources, plain, markups, side, channels, run.batch_size, run.seed, threads=0)
+    return [x["image"] for x, _ in islice(iter(faces), options.calibration_batches)]

@@ -1,8 +1,0 @@
-"""Large poses from small ones: real faces turned aside by a 3D head laid over their 68 points.
-
-The idea of 300W-LP's face profiling (Zhu et al., "Face Alignment Across Large Poses", CVPR 2016), with our own head.
-"""
-
-from edgeface.datasets.turned.views import turned_faces, with_3d_labels
-
-__all__ = ["turned_faces", "with_3d_labels"]
