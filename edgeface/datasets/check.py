@@ -126,7 +126,7 @@ def _of_pack(folder: Path, split: str | None) -> Source:
         file = record.get("file")
         image = folder / "images" / file if isinstance(file, str) and file else None
         read = partial(packs.sample_of, record, folder.name, folder, where)
-        entries.append(Entry(where, (str(record["split"]),), where, image, read))
+        entries.append(Entry(where, (split or str(record["split"]),), where, image, read))
     excluded = len(packs.records(folder, split, include_excluded=True)) - len(entries)
     return Source(folder.name, "pack", str(folder), entries, excluded=excluded)
 

@@ -6,6 +6,7 @@ A record holds ``file``, ``split``, ``exclude`` (a near-duplicate of an evaluati
 
 from __future__ import annotations
 
+import hashlib
 import os
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,14 @@ SKIPPED_MARKUPS = {
 }
 """Markups that occur in packs and are not read, with the reason. Any other unknown markup is an error."""
 
+HELD_OUT = ("train_fit", "train_held_out")
+"""Splits of every pack that has train faces: about four fifths of them to train on, and the rest to validate on."""
+
+
+def held_out_split(file: str) -> str:
+    """Which of `HELD_OUT` a train face is in, by a hash of its file's name: the same on every machine."""
+    return HELD_OUT[hashlib.sha256(file.encode()).digest()[0] % 5 == 0]
+
 
 def faces_root() -> Path | None:
     """The folder of packs: EDGEFACE_FACES, else ../shared/faces beside the repository; None where it is not there."""
@@ -41,8 +50,14 @@ def read_pack(
 ) -> list[FaceSample]:
     """The faces of one pack, in file order of its ``annotations.json``; images are read on demand.
 
-    split: one of the pack's splits, None for all. root: the folder that holds the packs. InputError: unknown pack
-    or split, folder missing, annotations that cannot be read (the message names file and record).
+    Args:
+        name: one of `PACKS`.
+        split: one of the pack's splits or of `HELD_OUT`; None for all.
+        root: the folder that holds the packs; by default EDGEFACE_FACES.
+        include_excluded: near-duplicates of evaluation faces too.
+
+    InputError: unknown pack or split, folder missing, annotations that cannot be read (the message names file and
+    record).
     """
     if name not in PACKS:
         raise InputError(f"pack must be one of {', '.join(PACKS)}. Received: {name!r}")
@@ -58,6 +73,9 @@ def records(folder: Path, split: str | None = None, include_excluded: bool = Fal
     if not isinstance(listed, list):
         raise InputError(f"{path} must hold a list of records. Received: {type(listed).__name__}")
     splits = [str(_field(record, "split", path, index)) for index, record in enumerate(listed)]
+    if split in HELD_OUT:
+        pairs = zip(listed, splits, strict=True)
+        splits = [held_out_split(str(record.get("file"))) if of == "train" else of for record, of in pairs]
     if split is not None and split not in splits:
         known = ", ".join(sorted(set(splits)))
         raise InputError(f"split of {folder.name} must be one of {known}. Received: {split!r}")

@@ -38,6 +38,10 @@ class AugmentConfig:
     """Log-uniform: the crop's side times 1 / (1 + scale) to 1 + scale."""
     rotation_deg: float = 25.0
     """Uniform, either way."""
+    p_turn: float = 0.0
+    """Probability of a larger in-plane rotation instead."""
+    turn_deg: float = 90.0
+    """Its largest angle, either way; the density falls linearly from 0 to zero there."""
     damp_profile: bool = True
     """Rotation times cos(yaw): near profile a small turn is a wild jump of pitch and roll."""
     mirror: float = 0.5
@@ -138,6 +142,9 @@ def random_crop(box: Box, pose_deg: np.ndarray, config: AugmentConfig, rng: np.r
     size = plain.size * factor(rng, config.scale)
     dx, dy = (between(rng, -config.shift, config.shift) * plain.size for _ in range(2))
     angle = between(rng, -config.rotation_deg, config.rotation_deg)
+    if config.p_turn and rng.random() < config.p_turn:
+        # The inverse of the distribution function 1 - (1 - x)^2.
+        angle = math.copysign(config.turn_deg * (1 - math.sqrt(rng.random())), angle)
     if config.damp_profile and math.isfinite(pose_deg[0]):
         angle *= max(0.0, math.cos(math.radians(pose_deg[0])))
     return Crop((plain.center[0] + dx, plain.center[1] + dy), size, angle)

@@ -17,7 +17,7 @@ import numpy as np
 from edgeface.datasets.load import SYNTHETIC_DEFAULT, is_own, is_pack, load_set
 from edgeface.datasets.official import OFFICIAL, fingerprint
 from edgeface.datasets.packed import PackedFaces, concat, pack_faces
-from edgeface.datasets.packs import PACKS, faces_root
+from edgeface.datasets.packs import HELD_OUT, PACKS, faces_root
 from edgeface.datasets.posefit import filled_pose
 from edgeface.datasets.profile_views import turned_faces, with_3d_labels
 from edgeface.datasets.profile_views.views import NOD_DEG, YAW_DEG
@@ -50,7 +50,7 @@ def seen_by_validation(config: TrainConfig) -> list[str]:
     for i, s in enumerate(config.sources if v else ()):
         if s.set == v.set and s.dir == v.dir:
             splits = {c.split or ("train" if c.set == "synthetic" else None) for c in (s, v)}
-            seen = len(splits) == 1 or None in splits
+            seen = len(splits) == 1 or None in splits or (splits < {"train", *HELD_OUT} and "train" in splits)
         else:
             seen = SHARED.get(s.set) == v.set and _is_official(s)
         if seen:

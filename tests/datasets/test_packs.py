@@ -46,6 +46,18 @@ def test_splits(make_pack):
         read_pack("aflw", "val", root)
 
 
+def test_a_fifth_of_the_train_faces_is_held_out(make_pack):
+    files = [f"{i}.png" for i in range(60)]
+    root = make_pack([record(file=file) for file in files] + [record(file="t.png", split="test")])
+    fit, held_out = ([s.id for s in read_pack("aflw", split, root)] for split in packs.HELD_OUT)
+    assert sorted(fit + held_out) == sorted(s.id for s in read_pack("aflw", "train", root))
+    assert 6 <= len(held_out) <= 18
+    # A face stays on its side whatever faces are added.
+    fewer = make_pack([record(file=file) for file in files[:30]], "300w")
+    assert [s.id for s in read_pack("300w", "train_held_out", fewer)] == [i for i in held_out if int(i) < 30]
+    assert {s.split for s in read_pack("300w", "train_held_out", fewer)} == {"train"}
+
+
 def test_markups_left_out_have_a_reason(make_pack):
     marked = {"ibug68_3d": SIXTY_EIGHT, "ibug68_reannotated": SIXTY_EIGHT}
     root = make_pack([record(landmarks=marked, visible={})], "aflw2000_3d")

@@ -19,7 +19,7 @@ from edgeface.training.photometric import add_noise, motion_kernel
 
 BOX = np.array([35, 30, 125, 130], np.float32)
 GEOMETRY_ONLY = replace(AugmentConfig.none(), shift=0.06, scale=0.15, rotation_deg=40.0, mirror=0.5)
-CHANGES = [f.name for f in fields(AugmentConfig) if f.name.startswith("p_")]
+CHANGES = [f.name for f in fields(AugmentConfig) if f.name.startswith("p_") and f.name != "p_turn"]
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -96,6 +96,25 @@ def test_pose_is_the_one_that_the_moved_points_show(pose, mirrored, seed):
     # float32 coordinates: 1e-7 of a crop over a head of a third of it.
     assert headpose.geodesic_deg(told, shown) < 0.01
     np.testing.assert_allclose(told, shown, atol=0.05)
+
+
+def test_larger_turns_come_as_often_as_asked_and_fall_off_linearly():
+    def angles(**changes) -> np.ndarray:
+        config, draws = replace(AugmentConfig.none(), **changes), rng(1)
+        box = Box(*map(float, BOX))
+        return np.array([random_crop(box, np.zeros(3), config, draws).angle_deg for _ in range(4000)])
+
+    turned = angles(p_turn=0.3, turn_deg=80.0)
+    assert np.abs(turned).max() < 80 and np.mean(turned != 0) == pytest.approx(0.3, abs=0.03)
+    beyond_half = np.abs(turned[turned != 0]) > 40
+    assert beyond_half.mean() == pytest.approx(0.25, abs=0.04)
+    assert np.mean(angles(p_turn=1.0, rotation_deg=5.0) > 0) == pytest.approx(0.5, abs=0.03)
+    # Without them nothing else is drawn: batches of configs that do not ask for turns stay as they were.
+    plain, draws = replace(AugmentConfig.none(), rotation_deg=5.0), rng(1)
+    random_crop(Box(*map(float, BOX)), np.zeros(3), plain, draws)
+    expected = rng(1)
+    expected.random(4)
+    assert draws.random() == expected.random()
 
 
 def test_a_frontal_face_changes_roll_alone_by_minus_the_angle():

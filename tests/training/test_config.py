@@ -61,6 +61,8 @@ def test_a_validation_that_would_be_taken_for_another_is_refused(plain):
         ({"set": "300w"}, {"set": "300w", "split": "test"}, True),
         ({"set": "300w", "split": "test", "turned": 2}, {"set": "300w", "split": "test"}, True),
         ({"set": "mtfl", "split": "train"}, {"set": "mtfl"}, True),
+        ({"set": "300w", "split": "train"}, {"set": "300w", "split": "train_held_out"}, True),
+        ({"set": "300w", "split": "train_fit"}, {"set": "300w", "split": "train_held_out"}, False),
         ({"set": "synthetic"}, {"set": "synthetic", "split": "val"}, False),
         ({"set": "synthetic"}, {"set": "synthetic", "split": "train"}, True),
         ({"set": "300w_lp"}, {"set": "300w", "split": "test"}, True),
