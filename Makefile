@@ -8,6 +8,12 @@ UV := $(shell command -v uv)
 BIN := .venv/bin
 READY := .venv/.ready
 
+# Real annotated faces, for tests and demos that use them where there are any.
+EDGEFACE_FACES ?= $(wildcard $(abspath ../shared/faces))
+ifneq ($(EDGEFACE_FACES),)
+export EDGEFACE_FACES
+endif
+
 # One computing thread a test process: two of them on two cores are faster than two that fight for both.
 TEST_ENV := TF_CPP_MIN_LOG_LEVEL=3 TF_NUM_INTRAOP_THREADS=1 OMP_NUM_THREADS=1
 

@@ -13,6 +13,11 @@ from hypothesis import settings
 
 from edgeface.datasets.packs import faces_root as find_faces
 
+_FACES = Path(__file__).resolve().parents[2] / "shared" / "faces"
+"""Beside a checkout: real annotated faces, where there are any."""
+if _FACES.is_dir():
+    os.environ.setdefault("EDGEFACE_FACES", str(_FACES))
+
 # A busy machine must not fail a test by being slow, and two runs of the suite must try the same examples.
 settings.register_profile("edgeface", deadline=None, max_examples=40, derandomize=True, database=None)
 settings.load_profile("edgeface")
@@ -28,5 +33,5 @@ def faces_root() -> Path:
     """The folder of real annotated faces; skips where there is none."""
     root = find_faces()
     if root is None:
-        pytest.skip("no real faces here: EDGEFACE_FACES names no folder and ../shared/faces does not exist")
+        pytest.skip("no real faces here: EDGEFACE_FACES names no folder")
     return root

@@ -39,10 +39,9 @@ def held_out_split(file: str) -> str:
 
 
 def faces_root() -> Path | None:
-    """The folder of packs: EDGEFACE_FACES, else ../shared/faces beside the repository; None where it is not there."""
+    """The folder of packs that EDGEFACE_FACES names; None where it is not set or no such folder exists."""
     named = os.environ.get("EDGEFACE_FACES")
-    root = Path(named) if named else Path(__file__).resolve().parents[3] / "shared" / "faces"
-    return root if root.is_dir() else None
+    return Path(named) if named and Path(named).is_dir() else None
 
 
 def read_pack(
