@@ -10,13 +10,13 @@
 and, where they pay: `equalise` before, `correct_bias` after `calibrate`, `sensitivity` to see which tensor hurts.
 docs/qat.md shows it on a network from end to end.
 
-The TFLite converter, given an export of the twin and `optimizations=[DEFAULT]` without a representative set, turns the
-fake-quant nodes into int8 operators. `edgeface/convert/tflite.py` does that; here is Keras alone.
+    data = to_int8(twin)                    # the .tflite file; the one step that needs TensorFlow
 """
 
 from edgeface.quantize.bias_correction import correct_bias
 from edgeface.quantize.coverage import Uncovered, coverage
 from edgeface.quantize.equalize import equalise
+from edgeface.quantize.export import to_int8
 from edgeface.quantize.layers import FakeQuant, FloatGate, QuantKernel
 from edgeface.quantize.ranges import METHODS, calibrate, uncalibrated
 from edgeface.quantize.recipe import Recipe
@@ -38,5 +38,6 @@ __all__ = [
     "quantize_aware",
     "sensitivity",
     "to_float",
+    "to_int8",
     "uncalibrated",
 ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import keras
 
 from edgeface.errors import InputError
-from edgeface.quantize import FloatGate, coverage
+from edgeface.quantize.coverage import coverage
 from edgeface.quantize.keras_graph import layers_by_name
+from edgeface.quantize.layers import FloatGate
 from edgeface.quantize.tflite_graph import Graph, Op
 
 

@@ -189,7 +189,7 @@ def _converted(subject: Subject, row: str) -> dict[str, Any]:
 
     A value on a rounding edge falls to either side, and what it shifts falls again: so far can two int8 programs be.
     """
-    from edgeface.convert.tflite import to_int8
+    from edgeface.quantize import to_int8
 
     twin = subject.view(_twin(subject, row, ROWS[row]), row)
     answers = _answers(_FileNetwork(to_int8(twin.model)), subject.faces, subject.shaken)

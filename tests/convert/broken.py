@@ -7,9 +7,10 @@ import tempfile
 import keras
 from keras import layers
 
-from edgeface.convert.tflite import _converter, _renamed, _with_full_range, exported, to_tflite
+from edgeface.convert.tflite import exported, to_tflite, with_full_range
 from edgeface.convert.variants import VARIANTS
 from edgeface.models.layers import SpatialExpectation
+from edgeface.quantize.export import converter_for, rename_ends
 from tests.convert import tiny
 
 SIDE = 32
@@ -55,7 +56,7 @@ def _everything_int8(model: keras.Model) -> bytes:
     def prepare(converter):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         crops = tiny.crops(tiny.ACDC, 4)
-        converter.representative_dataset = lambda: ({"image": crop[None]} for crop in _with_full_range(crops))
+        converter.representative_dataset = lambda: ({"image": crop[None]} for crop in with_full_range(crops))
         converter.inference_input_type = tf.uint8
 
     return _converted(model, prepare)
@@ -112,6 +113,6 @@ def overflowing_activations() -> bytes:
 
 def _converted(model: keras.Model, prepare) -> bytes:
     with exported(model) as saved:
-        converter = _converter(saved.folder)
+        converter = converter_for(saved.folder)
         prepare(converter)
-        return _renamed(converter.convert())
+        return rename_ends(converter.convert())

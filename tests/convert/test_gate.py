@@ -92,13 +92,14 @@ def test_int8_everywhere_as_converters_do_it_is_refused(tiny_files):
     """The obvious full-integer conversion: it loads, runs and moves landmarks. It must not pass."""
     import tensorflow as tf
 
-    from edgeface.convert.tflite import _converter, _with_full_range, exported
+    from edgeface.convert.tflite import exported, with_full_range
+    from edgeface.quantize.export import converter_for
 
     crops = tiny.crops(tiny.ACDC, 4)
     with exported(deploy(tiny.trained_like(tiny.ACDC), stages=1)) as saved:
-        converter = _converter(saved.folder)
+        converter = converter_for(saved.folder)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: ({"image": crop[None]} for crop in _with_full_range(crops))
+        converter.representative_dataset = lambda: ({"image": crop[None]} for crop in with_full_range(crops))
         converter.inference_input_type = tf.uint8
         report = check(read_graph(converter.convert()), VARIANTS["int8_ptq"])
     assert any(f.startswith("EXP") and f.endswith("in int8") for f in report.failures)

@@ -8,9 +8,10 @@ import pytest
 from keras import layers
 
 import edgeface.quantize as qat
-from edgeface.convert.tflite import KERNELS, to_int8
+from edgeface.convert.tflite import KERNELS
 from edgeface.errors import InputError
 from edgeface.models.layers import SpatialExpectation
+from edgeface.quantize import to_int8
 from edgeface.quantize.tflite_graph import read_graph
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the converter reads TensorFlow")
@@ -152,23 +153,23 @@ def test_activations_with_a_gradient_of_their_own_and_long_names_pass():
 def test_an_end_that_must_be_float_is_not_called_integer():
     image = keras.Input((8, 8, 2), name="image")
     first = _calibrated({"p": _chain(image)}, image, qat.Recipe(keep_float=("conv",)))
-    with pytest.raises(InputError, match="inputs must be float32 for a twin whose first layer is float. .*'uint8'"):
+    with pytest.raises(InputError, match="inputs must be float32 for a model whose first layer is float. .*'uint8'"):
         to_int8(first)
     assert [dtype for _, dtype in _computes(to_int8(first, inputs="float32"))] == ["float32", "int8", "int8"]
     last = _calibrated({"p": layers.Softmax(name="p")(_chain(image))}, image, qat.Recipe(keep_float=("p",)))
-    with pytest.raises(InputError, match="outputs must be float32 for a twin whose last layer is float. .*'int8'"):
+    with pytest.raises(InputError, match="outputs must be float32 for a model whose last layer is float. .*'int8'"):
         to_int8(last, outputs="int8")
 
 
 def test_what_cannot_be_converted_is_refused(twin):
-    with pytest.raises(InputError, match="every range of the twin must be set"):
+    with pytest.raises(InputError, match="every activation range must be set"):
         to_int8(qat.quantize_aware(_two()))
     with pytest.raises(InputError, match="inputs must be uint8, int8 or float32, and .* Received: 'int4'"):
         to_int8(twin, inputs="int4")
     for recipe in (qat.Recipe(wide=("difference",)), qat.Recipe(weight_bits=4)):
         odd = qat.quantize_aware(_two(), recipe)
         qat.calibrate(odd, [[_images(), _images(seed=1)]], progress=False)
-        with pytest.raises(InputError, match="every tensor of the twin must have 8 bits. Received: others for"):
+        with pytest.raises(InputError, match="every tensor must have 8 bits. Received: others for"):
             to_int8(odd)
     image = keras.Input((None, None, 2), name="image")
     free = qat.quantize_aware(keras.Model(image, layers.Conv2D(2, 3, name="conv")(image)))
@@ -192,5 +193,5 @@ def test_what_cannot_be_converted_is_refused(twin):
         def call(self, x):
             return keras.ops.erfinv(x)
 
-    with pytest.raises(InputError, match="twin must be one that TFLite can convert. Received: .*"):
+    with pytest.raises(InputError, match="model must be one that TFLite can convert. Received: .*"):
         to_int8(_calibrated({"p": Hard(name="hard")(_chain(image))}, image))

@@ -9,11 +9,12 @@ import pytest
 from convert.__main__ import main
 from edgeface.card import read_card, split_card
 from edgeface.convert.convert_all import Job, convert_all
-from edgeface.convert.tflite import _converter, _is_of, _renamed, exported, to_tflite
+from edgeface.convert.tflite import _is_of, exported, to_tflite
 from edgeface.convert.variants import VARIANTS
 from edgeface.errors import InputError
 from edgeface.models.deploy import deploy
 from edgeface.models.io import model_info, save_model
+from edgeface.quantize.export import converter_for, rename_ends
 from edgeface.quantize.tflite_graph import read_graph
 from edgeface.runtime.interpreter import TFLiteModel
 from tests.convert import tiny
@@ -61,8 +62,8 @@ def test_interpreters_ignore_the_card_inside(tiny_files):
 
 def test_renaming_moves_no_byte():
     with exported(deploy(tiny.trained_like(tiny.ACDC))) as saved:
-        raw = _converter(saved.folder).convert()
-    data = _renamed(raw)
+        raw = converter_for(saved.folder).convert()
+    data = rename_ends(raw)
     before, after = read_graph(raw), read_graph(data)
     ends = (*before.inputs, *before.outputs)
     assert {before.tensors[i].name for i in ends}.isdisjoint({"image", *before.output_names})
@@ -73,7 +74,7 @@ def test_renaming_moves_no_byte():
     strings = {i for name in names for i in range(raw.index(name + b"\0") - 4, raw.index(name + b"\0") + len(name))}
     assert len(data) == len(raw)
     assert {i for i, (a, b) in enumerate(zip(raw, data, strict=True)) if a != b} <= strings
-    assert _renamed(data) == data
+    assert rename_ends(data) == data
 
 
 def test_sizes_fall_as_promised(tiny_files):
