@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from edgeface.errors import must_be_one_of
+
 
 @dataclass(frozen=True)
 class Markup:
@@ -140,5 +142,5 @@ MARKUPS: dict[str, Markup] = {m.name: m for m in (IBUG68, IBUG68_3D, WFLW98, AFL
 def markup(name: str) -> Markup:
     """The markup of that name; ValueError names the known ones."""
     if name not in MARKUPS:
-        raise ValueError(f"markup must be one of {', '.join(MARKUPS)}. Received: {name!r}")
+        raise ValueError(must_be_one_of("markup", MARKUPS, name))
     return MARKUPS[name]

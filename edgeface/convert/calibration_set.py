@@ -14,10 +14,10 @@ import numpy as np
 
 from edgeface.convert.pose_balance import PoseBins, Selection, select, select_poses
 from edgeface.crop import square_crop
-from edgeface.datasets.load import SETS, is_own, load_set
+from edgeface.datasets.load import SETS, is_own, load_set, set_names
 from edgeface.datasets.sample import FaceSample
 from edgeface.datasets.synthetic import face_seed, sample_params, synthetic_sample
-from edgeface.errors import InputError
+from edgeface.errors import InputError, must_be_one_of
 from edgeface.files import read_json
 
 FORMAT = 1
@@ -140,7 +140,7 @@ def crops_sha256(samples: Sequence[FaceSample]) -> str:
 def refuse_evaluation(set_name: str, split: str, root: str | Path | None = None) -> None:
     """A network tuned on faces it is then scored on would be scored too well."""
     if set_name not in SETS and not is_own(set_name, root):
-        raise InputError(f"set must be one of {', '.join(SETS)}. Received: {set_name!r}")
+        raise InputError(must_be_one_of("set", set_names(root), set_name))
     if set_name in EVALUATION_ONLY or not str(split).startswith("train"):
         raise InputError(f"a calibration set must come from a training split. Received: {set_name} {split!r}")
 

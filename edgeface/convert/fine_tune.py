@@ -15,7 +15,7 @@ import numpy as np
 import edgeface.quantize as qat
 from edgeface.convert.distill import DistillingTrainer, with_maps
 from edgeface.convert.make_card import sha256
-from edgeface.errors import InputError
+from edgeface.errors import InputError, must_be_one_of
 from edgeface.files import read_json, write_json
 from edgeface.models.deploy import landmark_markups
 from edgeface.models.io import config_of, load_model, model_info, save_model
@@ -63,7 +63,7 @@ class FineTune:
         if not 0 <= self.distil <= 1:
             raise InputError(f"distil must be in [0, 1]. Received: {self.distil}")
         if self.calibration not in qat.METHODS:
-            raise InputError(f"calibration must be one of {', '.join(qat.METHODS)}. Received: {self.calibration!r}")
+            raise InputError(must_be_one_of("calibration", qat.METHODS, self.calibration))
         qat.Recipe(ranges=self.ranges)  # refuses what is none
 
 

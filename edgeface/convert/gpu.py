@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeface.errors import InputError
+from edgeface.errors import InputError, must_be_one_of
 from edgeface.quantize.tflite_graph import Tensor, read_graph
 
 WORKER = Path(__file__).parent / "runtimes" / "workers" / "gpu.py"
@@ -80,7 +80,7 @@ class Driver:
 def find_driver(name: str | None = None) -> Driver | None:
     """The software Vulkan driver of that name, or the first of `DRIVERS` that is installed; None where none is."""
     if name is not None and name not in DRIVERS:
-        raise InputError(f"driver must be one of {', '.join(DRIVERS)}. Received: {name!r}")
+        raise InputError(must_be_one_of("driver", DRIVERS, name))
     for each in DRIVERS if name is None else (name,):
         files = [Path(f) for f in ICD_FILES[each]]
         if each == "lavapipe":

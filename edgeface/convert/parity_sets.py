@@ -8,9 +8,9 @@ from pathlib import Path
 
 from edgeface.convert.parity import Parity, contest, parity
 from edgeface.convert.parity_file import SetRows
-from edgeface.datasets.load import SETS, evaluation_split, is_own, load_set
+from edgeface.datasets.load import SETS, evaluation_split, is_own, load_set, set_names
 from edgeface.datasets.packs import faces_root
-from edgeface.errors import InputError
+from edgeface.errors import InputError, must_be_one_of
 from edgeface.evaluation.evaluate import protocol_for
 from edgeface.evaluation.protocols import PROTOCOLS
 
@@ -38,7 +38,7 @@ def chosen_sets(names: str, say: Callable[[str], None] = lambda text: None) -> t
     for name in wanted:
         if name != "real":
             if name not in SETS and not is_own(name):
-                raise InputError(f"set must be one of {', '.join(SETS)}, or real. Received: {name!r}")
+                raise InputError(must_be_one_of("set", (*set_names(), "real"), name))
             found.append(name)
             continue
         root = faces_root()
@@ -47,7 +47,7 @@ def chosen_sets(names: str, say: Callable[[str], None] = lambda text: None) -> t
             say(f"not on disk (EDGEFACE_FACES): {', '.join(missing)}" + ("" if here else "; rendered faces instead"))
         found += here or ["synthetic"]
     if not found:
-        raise InputError(f"set must be one of {', '.join(SETS)}, or real. Received: {names!r}")
+        raise InputError(must_be_one_of("set", (*set_names(), "real"), names))
     return tuple(dict.fromkeys(found))
 
 
@@ -69,7 +69,7 @@ def score_sets(
     that leaves none.
     """
     if protocol is not None and protocol not in PROTOCOLS:
-        raise InputError(f"protocol must be one of {', '.join(PROTOCOLS)}. Received: {protocol!r}")
+        raise InputError(must_be_one_of("protocol", PROTOCOLS, protocol))
     against = contest(model, files)
     scored = []
     for name in sets:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgeface.errors import InputError
+from edgeface.errors import InputError, must_be_one_of
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ VARIANTS: dict[str, Variant] = {v.name: v for v in _ALL}
 def variant(name: str) -> Variant:
     """The variant of that name; InputError names the known ones."""
     if name not in VARIANTS:
-        raise InputError(f"variant must be one of {', '.join(VARIANTS)}. Received: {name!r}")
+        raise InputError(must_be_one_of("variant", VARIANTS, name))
     return VARIANTS[name]
 
 

@@ -17,11 +17,11 @@ import numpy as np
 
 from edgeface.datasets import packs
 from edgeface.datasets.imagefile import image_size
-from edgeface.datasets.load import SETS, is_own, is_pack, load_set
+from edgeface.datasets.load import SETS, is_own, is_pack, load_set, set_names
 from edgeface.datasets.official import LAYOUTS, OFFICIAL, Entry, Layout, find, find_one, read_entry
 from edgeface.datasets.official.layout import broken, images_under
 from edgeface.datasets.sample import FaceSample
-from edgeface.errors import InputError
+from edgeface.errors import InputError, must_be_one_of
 
 FAR = 0.5
 """A point may lie this share of the image's longer side outside it: faces are cut by the border, annotations go on.
@@ -103,7 +103,7 @@ def _sources(what: str, split: str | None, root: str | None) -> list[Source]:
         return [_of_layout(*find_one(what, root))]
     folder = Path(what)
     if not folder.is_dir():
-        raise InputError(f"set must be one of {', '.join(SETS)}, or a folder. Received: {what!r}")
+        raise InputError(must_be_one_of("set", (*set_names(root), "a folder"), what))
     found = [p for p in (folder.resolve(), *sorted(folder.iterdir())) if (p / "annotations.json").is_file()]
     sources = [_of_found_pack(pack, split) for pack in found]
     sources += [_of_layout(layout, place) for layout, place in find(folder, LAYOUTS)]
@@ -158,7 +158,7 @@ def _report(source: Source, split: str | None, quick: bool) -> SetReport:
     if split is not None:
         splits = sorted({s for entry in entries for s in entry.splits})
         if split not in splits:
-            raise InputError(f"split of {source.name} must be one of {', '.join(splits)}. Received: {split!r}")
+            raise InputError(must_be_one_of(f"split of {source.name}", splits, split))
         entries = [entry for entry in entries if split in entry.splits]
     report.faces = len(entries)
     there = set()

@@ -8,7 +8,7 @@ from edgeface.datasets.official import OFFICIAL, data_root, read_official
 from edgeface.datasets.own import own_folder, read_own
 from edgeface.datasets.packs import PACKS, faces_root, read_pack
 from edgeface.datasets.sample import FaceSample
-from edgeface.errors import InputError
+from edgeface.errors import InputError, must_be_one_of
 
 SETS = (*PACKS, *(name for name in OFFICIAL if name not in PACKS), "synthetic")
 
@@ -34,10 +34,17 @@ def load_set(
     if is_own(name, root):
         return read_own(name, split, root)[:limit]
     if name not in SETS:
-        raise InputError(f"set must be one of {', '.join(SETS)}. Received: {name!r}")
+        raise InputError(must_be_one_of("set", set_names(root), name))
     if is_pack(name, root):
         return read_pack(name, split, root)[:limit]
     return read_official(name, split, limit, root)
+
+
+def set_names(root: str | Path | None = None) -> tuple[str, ...]:
+    """Every name that `load_set` takes: `SETS`, and own folders of faces in ``root`` (default: EDGEFACE_FACES)."""
+    base = Path(root) if root is not None else faces_root()
+    folders = sorted(base.glob("*/annotations.json")) if base is not None else []
+    return (*SETS, *(f.parent.name for f in folders if f.parent.name not in SETS))
 
 
 def is_own(name: str, root: str | Path | None = None) -> bool:

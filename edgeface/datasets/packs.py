@@ -17,7 +17,7 @@ import numpy as np
 from edgeface.box import face_box
 from edgeface.datasets.imagefile import read_whole
 from edgeface.datasets.sample import FaceSample
-from edgeface.errors import InputError
+from edgeface.errors import InputError, must_be_one_of
 from edgeface.files import read_json
 from edgeface.head_pose import ANGLES
 from edgeface.markup import MARKUPS
@@ -59,7 +59,7 @@ def read_pack(
     record).
     """
     if name not in PACKS:
-        raise InputError(f"pack must be one of {', '.join(PACKS)}. Received: {name!r}")
+        raise InputError(must_be_one_of("pack", PACKS, name))
     folder = pack_folder(name, root)
     found = records(folder, split, include_excluded)
     return [sample_of(record, name, folder, where) for where, record in found]
@@ -76,8 +76,7 @@ def records(folder: Path, split: str | None = None, include_excluded: bool = Fal
         pairs = zip(listed, splits, strict=True)
         splits = [held_out_split(str(record.get("file"))) if of == "train" else of for record, of in pairs]
     if split is not None and split not in splits:
-        known = ", ".join(sorted(set(splits)))
-        raise InputError(f"split of {folder.name} must be one of {known}. Received: {split!r}")
+        raise InputError(must_be_one_of(f"split of {folder.name}", sorted(set(splits)), split))
     return [
         (f"{path}, record {index}", record)
         for index, (record, of) in enumerate(zip(listed, splits, strict=True))
@@ -142,8 +141,7 @@ def sample_of(record: dict[str, Any], dataset: str, folder: Path, where: str) ->
 def _points(points: Any, markup: str, where: str) -> np.ndarray:
     """(K, 2) float32, NaN for null."""
     if markup not in MARKUPS:
-        known = ", ".join([*MARKUPS, *SKIPPED_MARKUPS])
-        raise InputError(f"{where}: markup must be one of {known}. Received: {markup!r}")
+        raise InputError(must_be_one_of(f"{where}: markup", (*MARKUPS, *SKIPPED_MARKUPS), markup))
     size = MARKUPS[markup].size
     if not isinstance(points, list) or len(points) != size:
         got = f"{len(points)} points" if isinstance(points, list) else type(points).__name__

@@ -14,7 +14,7 @@ import numpy as np
 
 from edgeface.crop import Crop, square_crop
 from edgeface.datasets.sample import FaceSample
-from edgeface.errors import InputError
+from edgeface.errors import InputError, must_be_one_of
 from edgeface.evaluation import metrics
 from edgeface.evaluation.networks import SAME_INDICES, Network
 from edgeface.evaluation.protocols import PROTOCOLS, Protocol, normalization
@@ -167,7 +167,7 @@ def protocol_for(
         own = Protocol(name, IBUG68, "box")  # faces of one's own: of any pose, so by the box
     if own is None or own.faces is not None:
         sets = [p.name for p in PROTOCOLS.values() if p.faces is None]
-        raise InputError(f"set must be one of {', '.join(sets)}. Received: {name!r}")
+        raise InputError(must_be_one_of("set", sets, name))
     labelled = {m for s in samples for m in s.landmarks_px}
     candidates = [own, *(p for p in PROTOCOLS.values() if p.faces == name)]
     candidates += [dataclasses.replace(own, markup=MARKUPS[m]) for m in has]

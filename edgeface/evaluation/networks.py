@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from edgeface.errors import InputError
+from edgeface.errors import InputError, must_be_one_of
 
 BATCH = 32
 SAME_INDICES = ({"ibug68", "ibug68_3d"},)
@@ -147,4 +147,4 @@ def pick_markup(has: tuple[str, ...], wanted: str | None, name: str) -> str:
         for other in has:
             if wanted in same and other in same:
                 return other
-    raise InputError(f"markup must be one that {name} predicts ({', '.join(has)}). Received: {wanted}")
+    raise InputError(must_be_one_of(f"markup of {name}", has, wanted))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from edgeface.errors import must_be_one_of
 from edgeface.markup import markup
 
 
@@ -11,8 +12,7 @@ def check_choices(config: Any) -> None:
     """ValueError where a field annotated as a Literal holds none of its values."""
     for name, hint in get_type_hints(type(config)).items():
         if get_origin(hint) is Literal and getattr(config, name) not in get_args(hint):
-            allowed = ", ".join(map(str, get_args(hint)))
-            raise ValueError(f"{name} must be one of {allowed}. Received: {getattr(config, name)!r}")
+            raise ValueError(must_be_one_of(name, map(str, get_args(hint)), getattr(config, name)))
 
 
 def check_markups(names: tuple[str, ...]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from edgeface.errors import must_be_one_of
 from edgeface.models.layers import PoseFromFeatures
 
 OUTPUTS = ("landmarks", "pose", "spread")
@@ -39,7 +40,7 @@ def deploy(
     last = stage_count(model)
     stages = last if stages is None else stages
     if markup not in known:
-        raise ValueError(f"markup must be one of {', '.join(known)}. Received: {markup!r}")
+        raise ValueError(must_be_one_of("markup", known, markup))
     if not 1 <= stages <= last:
         raise ValueError(f"stages must be 1 to {last}. Received: {stages}")
     if not outputs or set(outputs) - set(OUTPUTS):

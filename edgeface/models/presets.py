@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 
 import keras
 
+from edgeface.errors import must_be_one_of
 from edgeface.models.acdc import AcdcConfig, build_acdc
 from edgeface.models.ccr import CcrConfig, build_ccr
 
@@ -68,7 +69,7 @@ ABLATIONS: dict[str, dict] = {
 def preset(name: str) -> ModelConfig:
     """The config of that name; ValueError names the known ones."""
     if name not in PRESETS:
-        raise ValueError(f"preset must be one of {', '.join(PRESETS)}. Received: {name!r}")
+        raise ValueError(must_be_one_of("preset", PRESETS, name))
     return PRESETS[name]
 
 

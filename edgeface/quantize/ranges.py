@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from rich.progress import track
 
-from edgeface.errors import InputError
+from edgeface.errors import InputError, must_be_one_of
 from edgeface.quantize.keras_graph import inputs_of, layers_by_name, read_graph
 from edgeface.quantize.layers import FakeQuant
 
@@ -46,7 +46,7 @@ def calibrate(
     lie outside `Recipe.input_range` (by more than a step) or fill less than a twentieth of it.
     """
     if method not in METHODS:
-        raise InputError(f"method must be one of {', '.join(METHODS)}. Received: {method!r}")
+        raise InputError(must_be_one_of("method", METHODS, method))
     if not 50 < percentile <= 100:
         raise InputError(f"percentile must be in (50, 100]. Received: {percentile}")
     observed: dict[str, list[tuple[float, float]]] = {}

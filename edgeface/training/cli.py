@@ -21,11 +21,13 @@ def run_train(argv: Sequence[str]) -> int:
     parser = _Parser(
         prog="edgeface train",
         description="Train a network as a TOML file says. A run that was stopped goes on where it was.",
-        epilog="example: edgeface train configs/acdc_n_demo.toml --set steps=200 --set sources.0.limit=1000",
+        epilog="example: edgeface train configs/acdc_n_demo.toml --override steps=200 --override sources.0.limit=1000",
     )
     parser.add_argument("config", type=Path, help="a TOML file, see configs/")
     parser.add_argument("--out", type=Path, help="the run's folder (default: runs/NAME)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one key of the config")
+    parser.add_argument(
+        "--override", action="append", default=[], metavar="KEY=VALUE", help="change one key of the config"
+    )
     parser.add_argument("--fresh", action="store_true", help="forget what the folder holds and start again")
     parser.add_argument(
         "--distribute",
@@ -39,7 +41,7 @@ def run_train(argv: Sequence[str]) -> int:
 
     from edgeface.training.config import load_config
 
-    config = load_config(args.config, args.set)
+    config = load_config(args.config, args.override)
 
     from edgeface.training.train import train
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from edgeface.datasets.profile_views.views import MOST_NOD_DEG, NOD_DEG, YAW_DEG
-from edgeface.errors import InputError
+from edgeface.errors import InputError, must_be_one_of
 from edgeface.training.augment import AugmentConfig
 
 
@@ -149,7 +149,7 @@ def from_dict(cls: type, data: dict[str, Any], where: str) -> Any:
     allowed = {f.name: f for f in dataclasses.fields(cls)}
     for key in data:
         if key not in allowed:
-            raise InputError(f"{where}: key must be one of {', '.join(allowed)}. Received: {key!r}")
+            raise InputError(must_be_one_of(f"{where}: key", allowed, key))
     missing = [
         name
         for name, f in allowed.items()
@@ -210,7 +210,7 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
     elif origin is Literal:
         if value in args:
             return value
-        raise InputError(f"{where} must be one of {', '.join(map(str, args))}. Received: {value!r}")
+        raise InputError(must_be_one_of(where, map(str, args), value))
     elif origin is tuple:
         if isinstance(value, list | tuple):
             inner = [args[0]] * len(value) if args[1:] == (...,) else list(args)
@@ -232,7 +232,7 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
 def _override(data: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise InputError(f"--set must be key=value. Received: {override!r}")
+        raise InputError(f"--override must be key=value. Received: {override!r}")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -245,16 +245,16 @@ def _override(data: dict[str, Any], override: str) -> None:
         elif isinstance(at, dict):
             at = at.setdefault(part, {})
         else:
-            raise InputError(f"--set must name a key of the config. Received: {override!r}")
+            raise InputError(f"--override must name a key of the config. Received: {override!r}")
     if isinstance(at, list):
         at[_index(at, last, override)] = value
     elif isinstance(at, dict):
         at[last] = value
     else:
-        raise InputError(f"--set must name a key of the config. Received: {override!r}")
+        raise InputError(f"--override must name a key of the config. Received: {override!r}")
 
 
 def _index(values: list, part: str, override: str) -> int:
     if not part.isdigit() or int(part) >= len(values):
-        raise InputError(f"--set must use an index below {len(values)} there. Received: {override!r}")
+        raise InputError(f"--override must use an index below {len(values)} there. Received: {override!r}")
     return int(part)

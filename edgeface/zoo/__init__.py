@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeface.errors import InputError
+from edgeface.errors import InputError, did_you_mean
 
 FOLDER = Path(__file__).parent
 DEFAULT_VARIANT = "int8_qat"
@@ -25,7 +25,8 @@ def path(name: str) -> Path:
         name = f"{name}_{DEFAULT_VARIANT}"
     if name not in names:
         known = f"one of {', '.join(names)}" if names else "a path to a .tflite file (this version packages no models)"
-        raise InputError(f"model must be {known}. Received: {name!r}")
+        short = [n.removesuffix(f"_{DEFAULT_VARIANT}") for n in names]
+        raise InputError(f"model must be {known}. Received: {name!r}{did_you_mean(name, (*short, *names))}")
     return FOLDER / f"{name}.tflite"
 
 

@@ -17,9 +17,8 @@ Needs the folder of annotated faces (EDGEFACE_FACES).
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import argparse
+from pathlib import Path
 from typing import Any
 
 from convert.release.command import run

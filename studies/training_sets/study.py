@@ -15,10 +15,9 @@ Needs the folder of annotated faces (EDGEFACE_FACES).
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import argparse
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convert.release.command import run

@@ -323,7 +323,7 @@ def test_rendered_faces(run, monkeypatch):
 
 def test_nothing_to_check(tmp_path, run, faces):
     code, _, err = run(tmp_path / "nowhere")
-    assert code == 2 and "set must be one of 300w" in err and "or a folder. Received:" in err
+    assert code == 2 and "set must be one of 300w" in err and ", a folder. Received:" in err
     (tmp_path / "holiday.txt").write_text("")
     code, _, err = run(tmp_path)
     assert code == 2 and "must hold a dataset as its authors ship it" in err and err.endswith("Received: holiday.txt\n")

@@ -27,7 +27,7 @@ def test_rendered_faces_need_no_files():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("300v", "train"), "set must be one of 300w, .*synthetic. Received: '300v'"),
+        (("300v", "train"), "set must be one of 300w, .*synthetic.* Received: '300v'. Did you mean '300w'"),
         (("synthetic", "validate"), "split must be one of train, val, test. Received: 'validate'"),
         (("synthetic", "train", 0), "limit must be >= 1. Received: 0"),
     ],

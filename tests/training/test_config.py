@@ -106,7 +106,7 @@ def test_round_trip_through_json(plain):
         ("sources=[]", "sources must be at least one set"),
         ("warmup=1000", "warmup must be below steps"),
         ("pack_scale=1.2", "pack_scale must be >= augment.crop_scale"),
-        ("steps", "--set must be key=value. Received: 'steps'"),
+        ("steps", "--override must be key=value. Received: 'steps'"),
         ("steps.x=1", "steps must be int"),
         ("network.x=1", "must name a key"),
     ],

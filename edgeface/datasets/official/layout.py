@@ -14,7 +14,7 @@ import numpy as np
 from edgeface.box import Box, face_box
 from edgeface.datasets.imagefile import read_whole
 from edgeface.datasets.sample import FaceSample
-from edgeface.errors import InputError
+from edgeface.errors import InputError, must_be_one_of
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 SEARCH_DEPTH = 3
@@ -202,7 +202,7 @@ def read(layout: Layout, folder: Path, split: str | None, limit: int | None = No
     InputError: unknown split, or an annotation of it that cannot be read (the message names it).
     """
     if split is not None and split not in layout.splits:
-        raise InputError(f"split of {layout.name} must be one of {', '.join(layout.splits)}. Received: {split!r}")
+        raise InputError(must_be_one_of(f"split of {layout.name}", layout.splits, split))
     samples: list[FaceSample] = []
     for entry in layout.entries(folder):
         if split is None or split in entry.splits:

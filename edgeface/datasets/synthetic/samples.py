@@ -11,7 +11,7 @@ import numpy as np
 from edgeface.datasets.sample import FaceSample
 from edgeface.datasets.synthetic.params import PoseRanges, sample_params
 from edgeface.datasets.synthetic.render import RenderedFace, render_face, sample_labels
-from edgeface.errors import InputError
+from edgeface.errors import InputError, must_be_one_of
 from edgeface.files import write_bytes
 from edgeface.markup import IBUG68
 
@@ -23,7 +23,7 @@ SPLIT_SIZE = 1_000_000_000
 def face_seed(index: int, seed: int = 0, split: str = "train") -> int:
     """The seed of face ``index`` of a set: inside the split's range, spread by the set's own ``seed``."""
     if split not in SPLIT_SEEDS:
-        raise InputError(f"split must be one of {', '.join(SPLIT_SEEDS)}. Received: {split!r}")
+        raise InputError(must_be_one_of("split", SPLIT_SEEDS, split))
     return SPLIT_SEEDS[split] + (seed * 1_000_003 + index) % SPLIT_SIZE
 
 
