@@ -1,6 +1,6 @@
 # make help lists what there is. Needs Python 3.11 or later with pip; uses uv where it is installed.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-runtimes test-kill test-android web test-web lint format lock wheel clean distclean test-arm64 test-threads
+.PHONY: help venv demo test test-quick test-runtimes test-kill test-android web test-web lint format lock wheel clean distclean test-arm64 test-threads
 
 JOBS ?= 2
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -39,7 +39,10 @@ demo: $(READY)  ## train, quantise, convert and report on rendered faces (under 
 	$(BIN)/python -m convert.demo
 
 test: $(READY)  ## the whole test suite, in JOBS=2 processes
-	$(TEST_ENV) $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
+	$(TEST_ENV) $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --durations=15
+
+test-quick: $(READY)  ## under a minute: no conversion, no process, no real faces
+	$(TEST_ENV) $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "not slow and not faces"
 
 # Keeps its downloads in runs/runtimes; as root it installs Debian packages that are missing, else it names them.
 RUNTIME ?= all
