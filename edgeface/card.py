@@ -10,9 +10,7 @@ import dataclasses
 import hashlib
 import io
 import json
-import struct
 import zipfile
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from typing import Any
 from edgeface.errors import InputError
 from edgeface.files import read_json, write_bytes, write_json
 from edgeface.markup import MARKUPS
+from edgeface.schema import from_dict, must
 
 FORMAT = 1
 MEMBER = "edgeface.json"
@@ -49,11 +48,11 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         shape_ok = len(self.shape) == 4 and self.shape[0] == 1 and self.shape[1] == self.shape[2] > 0
-        _must(shape_ok and self.shape[3] == self.channels, "input.shape", "(1, S, S, channels)", self.shape)
-        _must(self.channels in (1, 3), "input.channels", "1 or 3", self.channels)
-        _must(self.dtype in DTYPES, "input.dtype", f"one of {', '.join(DTYPES)}", self.dtype)
-        _must(self.layout == RAW, "input.layout", repr(RAW), self.layout)
-        _check_quantization(self, "input")
+        must(shape_ok and self.shape[3] == self.channels, "shape", "(1, S, S, channels)", self.shape)
+        must(self.channels in (1, 3), "channels", "1 or 3", self.channels)
+        must(self.dtype in DTYPES, "dtype", f"one of {', '.join(DTYPES)}", self.dtype)
+        must(self.layout == RAW, "layout", repr(RAW), self.layout)
+        _check_quantization(self)
 
     @property
     def side(self) -> int:
@@ -73,9 +72,9 @@ class OutputSpec:
     """Its place in the interpreter's list of outputs, for callers that do not use signatures."""
 
     def __post_init__(self) -> None:
-        _must(len(self.shape) > 1 and min(self.shape) > 0, f"outputs.{self.name}.shape", "(1, …), all > 0", self.shape)
-        _must(self.dtype in DTYPES, f"outputs.{self.name}.dtype", f"one of {', '.join(DTYPES)}", self.dtype)
-        _check_quantization(self, f"outputs.{self.name}")
+        must(len(self.shape) > 1 and min(self.shape) > 0, "shape", "(1, …), all > 0", self.shape)
+        must(self.dtype in DTYPES, "dtype", f"one of {', '.join(DTYPES)}", self.dtype)
+        _check_quantization(self)
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,8 @@ class CropRule:
     scale: float = 1.3
 
     def __post_init__(self) -> None:
-        _must(self.rule == "square", "crop.rule", "'square'", self.rule)
-        _must(0.5 <= self.scale <= 4, "crop.scale", "between 0.5 and 4", self.scale)
+        must(self.rule == "square", "rule", "'square'", self.rule)
+        must(0.5 <= self.scale <= 4, "scale", "between 0.5 and 4", self.scale)
 
 
 @dataclass(frozen=True)
@@ -111,17 +110,22 @@ class Decode:
     pose_bias: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        _must(self.map_height > 0 and self.map_width > 0, "decode maps", "> 0", (self.map_height, self.map_width))
-        _must(self.sharpness > 0, "decode.sharpness", "> 0", self.sharpness)
-        _must(self.pose in POSE_KINDS, "decode.pose", f"one of {', '.join(POSE_KINDS)}", self.pose)
+        must(
+            self.map_height > 0 and self.map_width > 0,
+            "map_height and map_width",
+            "> 0",
+            (self.map_height, self.map_width),
+        )
+        must(self.sharpness > 0, "sharpness", "> 0", self.sharpness)
+        must(self.pose in POSE_KINDS, "pose", f"one of {', '.join(POSE_KINDS)}", self.pose)
         binned = (self.bins, self.bins_low_deg, self.bins_high_deg)
         if self.pose == "bins":
             ordered = None not in binned and self.bins > 1 and self.bins_low_deg < self.bins_high_deg
-            _must(ordered, "decode bins", "a count > 1 and low < high", binned)
+            must(ordered, "bins, bins_low_deg and bins_high_deg", "a count > 1 and low < high", binned)
         if self.pose == "features":
             rows = None if self.pose_kernel is None or self.pose_bias is None else (*self.pose_kernel, self.pose_bias)
             fits = rows is not None and len(rows) > 1 and all(len(row) == 3 for row in rows)
-            _must(fits, "decode.pose_kernel and pose_bias", "rows of 3 angles", rows and rows[-1])
+            must(fits, "pose_kernel and pose_bias", "rows of 3 angles", rows and rows[-1])
 
 
 @dataclass(frozen=True)
@@ -152,40 +156,38 @@ class Card:
     """Versions of the tools."""
     notes: tuple[str, ...] = ()
     float_sha256: str | None = None
-    """Of the `.keras` file it was converted from."""
+    """sha256 of the `.keras` file it was converted from."""
     flatbuffer_sha256: str | None = None
     flatbuffer_bytes: int | None = None
-    """Of the `.tflite` without the card inside it."""
+    """sha256 and size of the `.tflite` without the card inside it."""
     file_sha256: str | None = None
     file_bytes: int | None = None
-    """Of the whole `.tflite`; only in the card beside the file: a file cannot hold its own hash."""
+    """sha256 and size of the whole `.tflite`; only in the card beside the file: a file cannot hold its own hash."""
     format: int = FORMAT
 
     def __post_init__(self) -> None:
-        _must(self.format == FORMAT, "format", f"{FORMAT} (a card of another version of edgeface?)", self.format)
-        _must(bool(self.name), "name", "not empty", self.name)
-        _must(self.markup in MARKUPS, "markup", f"one of {', '.join(MARKUPS)}", self.markup)
-        _must(bool(self.outputs), "outputs", "at least one", self.outputs)
+        must(self.format == FORMAT, "format", f"{FORMAT} (a card of another version of edgeface?)", self.format)
+        must(bool(self.name), "name", "not empty", self.name)
+        must(self.markup in MARKUPS, "markup", f"one of {', '.join(MARKUPS)}", self.markup)
+        must(bool(self.outputs), "outputs", "at least one", self.outputs)
         size = MARKUPS[self.markup].size
         ends = {"landmarks": (1, size, 2), "spread": (1, size), "pose": (1, 3)}
         for role, output in self.outputs.items():
             expected = ends.get(role, output.shape)
-            _must(output.shape == expected, f"outputs.{role}.shape", f"{expected} for {self.markup}", output.shape)
+            must(output.shape == expected, f"outputs.{role}.shape", f"{expected} for {self.markup}", output.shape)
         if "maps" in self.outputs:
-            _must(self.decode is not None, "decode", "given where an output is maps", None)
+            must(self.decode is not None, "decode", "given where an output is maps", None)
             maps = (1, self.decode.map_height, self.decode.map_width, size)
-            _must(self.outputs["maps"].shape == maps, "outputs.maps.shape", str(maps), self.outputs["maps"].shape)
+            must(self.outputs["maps"].shape == maps, "outputs.maps.shape", str(maps), self.outputs["maps"].shape)
         if self.decode is not None and self.decode.pose == "bins":
-            _must("pose_logits" in self.outputs, "outputs", "pose_logits where pose is bins", list(self.outputs))
+            must("pose_logits" in self.outputs, "outputs", "pose_logits where pose is bins", list(self.outputs))
             logits = (1, 3, self.decode.bins)
             got = self.outputs["pose_logits"].shape
-            _must(got == logits, "outputs.pose_logits.shape", str(logits), got)
+            must(got == logits, "outputs.pose_logits.shape", str(logits), got)
         if self.decode is not None and self.decode.pose == "features":
-            _must(
-                "pose_features" in self.outputs, "outputs", "pose_features where pose is features", list(self.outputs)
-            )
+            must("pose_features" in self.outputs, "outputs", "pose_features where pose is features", list(self.outputs))
             got, channels = self.outputs["pose_features"].shape, len(self.decode.pose_kernel)
-            _must(len(got) == 4 and got[3] == channels, "outputs.pose_features.shape", f"(1, h, w, {channels})", got)
+            must(len(got) == 4 and got[3] == channels, "outputs.pose_features.shape", f"(1, h, w, {channels})", got)
 
     def to_dict(self) -> dict[str, Any]:
         return json.loads(json.dumps(dataclasses.asdict(self)))
@@ -193,15 +195,7 @@ class Card:
     @classmethod
     def from_dict(cls, data: Any) -> Card:
         """InputError names the key that is missing, unknown or wrong."""
-        parts = dict(_object(data, "card"))
-        nested = {"input": InputSpec, "crop": CropRule, "decode": Decode}
-        for key, kind in nested.items():
-            if parts.get(key) is not None:
-                parts[key] = _build(kind, parts[key], key)
-        if "outputs" in parts:
-            outputs = _object(parts["outputs"], "outputs")
-            parts["outputs"] = {role: _build(OutputSpec, value, f"outputs.{role}") for role, value in outputs.items()}
-        return _build(cls, parts, "card")
+        return from_dict(cls, data, "card")
 
 
 def read_card(path: str | Path) -> Card:
@@ -249,13 +243,6 @@ def attach_card(path: str | Path, card: Card) -> Card:
     return dataclasses.replace(inside, file_sha256=hashlib.sha256(whole).hexdigest(), file_bytes=len(whole))
 
 
-_UNREADABLE = (
-    *(zipfile.BadZipFile, zlib.error, struct.error, OSError, NotImplementedError, RuntimeError, EOFError),
-    *(ValueError, KeyError, IndexError, OverflowError, MemoryError),
-)
-"""What zipfile raises on a damaged archive: whatever the byte that is wrong leads it to."""
-
-
 def split_card(data: bytes, path: str | Path = "the model") -> tuple[bytes, bytes | None]:
     """A `.tflite`'s flatbuffer and the JSON text of its card, None where it has none."""
     if not zipfile.is_zipfile(io.BytesIO(data)):
@@ -272,7 +259,7 @@ def split_card(data: bytes, path: str | Path = "the model") -> tuple[bytes, byte
             return data[:start], archive.read(card)
     except InputError:
         raise
-    except _UNREADABLE as error:
+    except Exception as error:  # zipfile raises a dozen types, by whatever the damaged byte leads it to
         raise InputError(f"the card inside {path} must be readable. Received: {error}") from None
 
 
@@ -289,69 +276,9 @@ def _read_tflite(path: Path) -> bytes:
     return data
 
 
-def _must(ok: bool, what: str, rule: str, received: Any) -> None:
-    if not ok:
-        raise InputError(f"{what} must be {rule}. Received: {received!r}")
-
-
-def _object(data: Any, where: str) -> dict[str, Any]:
-    _must(isinstance(data, dict), where, "a JSON object", type(data).__name__)
-    return data
-
-
-def _check_quantization(spec: InputSpec | OutputSpec, where: str) -> None:
+def _check_quantization(spec: InputSpec | OutputSpec) -> None:
     pair = (spec.scale, spec.zero_point)
     if spec.dtype in ("int8", "uint8"):
-        _must(
-            None not in pair and spec.scale > 0, where, "given a scale > 0 and a zero_point where it is integer", pair
-        )
+        must(None not in pair and spec.scale > 0, "scale and zero_point", "given, scale > 0, where dtype is int", pair)
     else:
-        _must(pair == (None, None), where, "without scale and zero_point where it is float", pair)
-
-
-# The JSON types that each annotated field takes; everything else is an object or already built.
-_KINDS: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float), "None": (type(None),)}
-
-
-def _build(kind: type, data: Any, where: str) -> Any:
-    """The dataclass from a JSON object: keys and scalar types checked here, values in its __post_init__."""
-    data = dict(_object(data, where))
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    unknown = sorted(set(data) - set(fields))
-    _must(not unknown, f"{where} keys", f"among {', '.join(fields)}", unknown)
-    required = [
-        name
-        for name, f in fields.items()
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    ]
-    missing = [name for name in required if name not in data]
-    _must(not missing, where, f"given {', '.join(missing)}", f"keys {sorted(data)}")
-    for name, value in data.items():
-        annotation = str(fields[name].type)
-        if annotation.startswith("tuple") and "float" in annotation:
-            data[name] = None if value is None else _floats(value, f"{where}.{name}", annotation.count("tuple"))
-        elif annotation.startswith("tuple"):
-            item = int if "int" in annotation else str
-            right = isinstance(value, list | tuple) and all(type(v) is item for v in value)
-            _must(right, f"{where}.{name}", f"a list of {item.__name__}", value)
-            data[name] = tuple(value)
-        elif annotation.startswith("dict"):
-            _object(value, f"{where}.{name}")
-        elif set(names := annotation.split(" | ")) <= set(_KINDS):
-            kinds = tuple(k for n in names for k in _KINDS[n])
-            right = isinstance(value, kinds) and not isinstance(value, bool)
-            _must(right, f"{where}.{name}", annotation, value)
-        else:
-            _must(dataclasses.is_dataclass(value) or ("None" in annotation and value is None), f"{where}.{name}",
-                  "a JSON object", value)  # fmt: skip
-    return kind(**data)
-
-
-def _floats(value: Any, where: str, depth: int) -> Any:
-    """Lists of numbers, nested so deep, as tuples."""
-    if depth:
-        _must(isinstance(value, list | tuple), where, "lists of numbers", type(value).__name__)
-        return tuple(_floats(v, where, depth - 1) for v in value)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    _must(number, where, "lists of numbers", type(value).__name__)
-    return value
+        must(pair == (None, None), "scale and zero_point", "null where dtype is float", pair)

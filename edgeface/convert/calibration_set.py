@@ -19,6 +19,7 @@ from edgeface.datasets.sample import FaceSample
 from edgeface.datasets.synthetic import face_seed, sample_params, synthetic_sample
 from edgeface.errors import InputError, must_be_one_of
 from edgeface.files import read_json
+from edgeface.schema import from_dict, must
 
 FORMAT = 1
 CROP_SCALE = 1.3
@@ -49,6 +50,11 @@ class Manifest:
     """Of the crops, RGB, 64 x 64, scale 1.3, in order."""
     format: int = FORMAT
 
+    def __post_init__(self) -> None:
+        must(self.format == FORMAT, "format", str(FORMAT), self.format)
+        distinct = bool(self.ids) and len(set(self.ids)) == len(self.ids)
+        must(distinct, "ids", "distinct and at least one", self.ids[:3])
+
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
@@ -72,22 +78,15 @@ def build(
 
 
 def read_manifest(path: str | Path) -> Manifest:
-    data = read_json(path)
-    names = {f.name for f in dataclasses.fields(Manifest)}
-    if not isinstance(data, dict) or set(data) != names:
-        got = sorted(set(data) ^ names) if isinstance(data, dict) else type(data).__name__
-        raise InputError(f"{path} must be a calibration manifest with {', '.join(sorted(names))}. Received: {got}")
-    if data["format"] != FORMAT:
-        raise InputError(f"{path} must be of format {FORMAT}. Received: {data['format']}")
-    ids = data["ids"]
-    if not isinstance(ids, list) or not ids or not all(isinstance(i, str) for i in ids) or len(set(ids)) < len(ids):
-        raise InputError(f"{path}: ids must be a list of distinct strings. Received: {str(ids)[:80]}")
-    try:
-        bins = PoseBins(tuple(data["bins"]["yaw_deg"]), tuple(data["bins"]["pitch_deg"]))
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: bins must hold yaw_deg and pitch_deg. Received: {error}") from None
-    refuse_evaluation(data["set"], data["split"])
-    return Manifest(**{**data, "ids": tuple(ids), "bins": bins, "coverage": tuple(data["coverage"])})
+    """The manifest of a file; InputError where it is none, of another format or of faces to evaluate on."""
+    data, where = read_json(path), f"calibration manifest {path}"
+    bins = data.get("bins") if isinstance(data, dict) else None
+    # `PoseBins` has defaults, but a manifest must say which bins it was balanced over.
+    if isinstance(bins, dict) and not {"yaw_deg", "pitch_deg"} <= set(bins):
+        raise InputError(f"{where}: bins must hold yaw_deg and pitch_deg. Received: {bins}")
+    found = from_dict(Manifest, data, where)
+    refuse_evaluation(found.set, found.split)
+    return found
 
 
 def load_calibration(

@@ -19,8 +19,9 @@ from edgeface.errors import InputError, must_be_one_of
 from edgeface.files import read_json, write_json
 from edgeface.models.deploy import landmark_markups
 from edgeface.models.io import config_of, load_model, model_info, save_model
+from edgeface.schema import from_dict
 from edgeface.training.augment import AugmentConfig
-from edgeface.training.config import TrainConfig, from_dict
+from edgeface.training.config import TrainConfig
 from edgeface.training.folder import CHECKPOINT, CONFIG, forget, held
 from edgeface.training.pipeline import batches
 from edgeface.training.sources import load_sources

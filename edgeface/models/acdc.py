@@ -70,12 +70,6 @@ class AcdcConfig:
     """``minmax`` as in eq. 4, in float; ``peak``: attention over its peak's, the same to half a percent, in int8."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "stem", tuple(self.stem))
-        object.__setattr__(self, "widths", tuple(self.widths))
-        object.__setattr__(self, "markups_2d", tuple(self.markups_2d))
-        object.__setattr__(self, "markups_3d", tuple(self.markups_3d))
-        if self.stream_slices is not None:
-            object.__setattr__(self, "stream_slices", tuple(tuple(s) for s in self.stream_slices))
         check_choices(self)
         check_markups(self.markups)
         check_counts(self, "stages", "stem", "widths")

@@ -59,8 +59,6 @@ class CcrConfig:
     """The pose features' way into the landmark branch and the next block."""
 
     def __post_init__(self) -> None:
-        for field in ("stem", "pose_widths", "pose_units", "markups"):
-            object.__setattr__(self, field, tuple(getattr(self, field)))
         if not self.markups:
             raise ValueError("markups must name at least one. Received: ()")
         check_choices(self)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import keras
 
-from edgeface.errors import must_be_one_of
+from edgeface.errors import InputError, must_be_one_of
 from edgeface.models.acdc import AcdcConfig, build_acdc
 from edgeface.models.ccr import CcrConfig, build_ccr
+from edgeface.schema import from_dict
 
 ModelConfig = AcdcConfig | CcrConfig
 
@@ -80,12 +81,8 @@ def build(config: ModelConfig | str) -> keras.Model:
 
 
 def config_from_dict(network: str, values: dict) -> ModelConfig:
-    """The inverse of ``dataclasses.asdict`` (lists for tuples are welcome)."""
+    """The inverse of ``dataclasses.asdict``, lists for tuples; InputError names a key or a value that is wrong."""
     kinds = {"acdc": AcdcConfig, "ccr": CcrConfig}
     if network not in kinds:
-        raise ValueError(f"network must be acdc or ccr. Received: {network!r}")
-    known = {f.name for f in fields(kinds[network])}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ValueError(f"{network} config must have keys among {sorted(known)}. Received: {unknown}")
-    return kinds[network](**values)
+        raise InputError(must_be_one_of("network", kinds, network))
+    return from_dict(kinds[network], values, f"{network} config")

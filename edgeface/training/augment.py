@@ -20,6 +20,7 @@ from edgeface.crop import Crop, apply_affine, square_crop, warp
 from edgeface.errors import InputError
 from edgeface.head_pose import turn_pose
 from edgeface.markup import markup
+from edgeface.schema import must
 from edgeface.training.photometric import between, factor, photometric
 
 
@@ -82,12 +83,9 @@ class AugmentConfig:
         for field in fields(self):
             value = getattr(self, field.name)
             top = 1 if field.name.startswith("p_") or field.name in ("mirror", "low_res_min") else math.inf
-            if not (0 <= value <= top and math.isfinite(value)):
-                raise InputError(f"augment.{field.name} must be in [0, {top}]. Received: {value!r}")
-        if self.crop_scale == 0:
-            raise InputError("augment.crop_scale must be above 0. Received: 0")
-        if self.jpeg_min > 90:
-            raise InputError(f"augment.jpeg_min must be at most 90. Received: {self.jpeg_min}")
+            must(0 <= value <= top and math.isfinite(value), field.name, f"in [0, {top}]", value)
+        must(self.crop_scale > 0, "crop_scale", "> 0", self.crop_scale)
+        must(self.jpeg_min <= 90, "jpeg_min", "at most 90", self.jpeg_min)
 
     @classmethod
     def none(cls, crop_scale: float = 1.3) -> AugmentConfig:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tomllib
-import types
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from edgeface.datasets.profile_views.views import MOST_NOD_DEG, NOD_DEG, YAW_DEG
-from edgeface.errors import InputError, must_be_one_of
+from edgeface.errors import InputError
+from edgeface.schema import from_dict, must
 from edgeface.training.augment import AugmentConfig
 
 
@@ -48,21 +47,21 @@ class SourceConfig:
     """The folder that holds the set; default: EDGEFACE_FACES for packs, EDGEFACE_DATA for datasets as shipped."""
 
     def __post_init__(self) -> None:
-        _must(self.turned >= 0, "turned", ">= 0", self.turned)
-        _must(not (self.turned and self.fit_3d), "fit_3d", "off where turned is set: turned views have 3D points", True)
+        must(self.turned >= 0, "turned", ">= 0", self.turned)
+        must(not (self.turned and self.fit_3d), "fit_3d", "off where turned is set: turned views have 3D points", True)
         low, high = self.turned_yaw
-        _must(0 <= low < high <= 90, "turned_yaw", "two rising angles in 0 to 90", self.turned_yaw)
-        _must(0 <= self.turned_nod <= MOST_NOD_DEG, "turned_nod", f"in 0 to {MOST_NOD_DEG:g}", self.turned_nod)
+        must(0 <= low < high <= 90, "turned_yaw", "two rising angles in 0 to 90", self.turned_yaw)
+        must(0 <= self.turned_nod <= MOST_NOD_DEG, "turned_nod", f"in 0 to {MOST_NOD_DEG:g}", self.turned_nod)
         usual = (self.turned_yaw, self.turned_nod) == (YAW_DEG, NOD_DEG)
-        _must(self.turned or usual, "turned", "set where turned_yaw or turned_nod is", self.turned)
-        _must(self.weight > 0, "weight", "> 0", self.weight)
-        _must(self.yaw_scale > 0, "yaw_scale", "> 0", self.yaw_scale)
+        must(self.turned or usual, "turned", "set where turned_yaw or turned_nod is", self.turned)
+        must(self.weight > 0, "weight", "> 0", self.weight)
+        must(self.yaw_scale > 0, "yaw_scale", "> 0", self.yaw_scale)
         lays_heads = bool(self.fit_3d or self.turned)
-        _must(lays_heads or self.yaw_scale == 1, "yaw_scale", "1 without fit_3d or turned", self.yaw_scale)
-        _must(0 <= self.fitted_yaw <= 1, "fitted_yaw", "between 0 and 1", self.fitted_yaw)
-        _must(self.fit_3d or self.fitted_yaw == 0, "fitted_yaw", "0 without fit_3d", self.fitted_yaw)
-        _must(0 <= self.evenness <= 1, "evenness", "between 0 and 1", self.evenness)
-        _must(self.limit is None or self.limit > 0, "limit", "> 0", self.limit)
+        must(lays_heads or self.yaw_scale == 1, "yaw_scale", "1 without fit_3d or turned", self.yaw_scale)
+        must(0 <= self.fitted_yaw <= 1, "fitted_yaw", "between 0 and 1", self.fitted_yaw)
+        must(self.fit_3d or self.fitted_yaw == 0, "fitted_yaw", "0 without fit_3d", self.fitted_yaw)
+        must(0 <= self.evenness <= 1, "evenness", "between 0 and 1", self.evenness)
+        must(self.limit is None or self.limit > 0, "limit", "> 0", self.limit)
 
 
 @dataclass(frozen=True)
@@ -110,15 +109,15 @@ class TrainConfig:
     """Fields of `losses.AcdcLoss` or `losses.CcrLoss` to change."""
 
     def __post_init__(self) -> None:
-        _must(len(self.sources) > 0, "sources", "at least one set", "none")
+        must(len(self.sources) > 0, "sources", "at least one set", self.sources)
         for name in ("steps", "batch_size", "epoch_steps", "learning_rate", "power", "pack_size", "pack_scale"):
-            _must(getattr(self, name) > 0, name, "> 0", getattr(self, name))
+            must(getattr(self, name) > 0, name, "> 0", getattr(self, name))
         for name in ("warmup", "clip"):
-            _must(getattr(self, name) >= 0, name, ">= 0", getattr(self, name))
-        _must(0 <= self.ema < 1, "ema", "in [0, 1)", self.ema)
-        _must(self.warmup < self.steps, "warmup", f"below steps ({self.steps})", self.warmup)
-        _must(self.validation is None or _is_plain(self.validation), "validation", _PLAIN, self.validation)
-        _must(self.pack_scale >= self.augment.crop_scale, "pack_scale", ">= augment.crop_scale", self.pack_scale)
+            must(getattr(self, name) >= 0, name, ">= 0", getattr(self, name))
+        must(0 <= self.ema < 1, "ema", "in [0, 1)", self.ema)
+        must(self.warmup < self.steps, "warmup", f"below steps ({self.steps})", self.warmup)
+        must(self.validation is None or _is_plain(self.validation), "validation", _PLAIN, self.validation)
+        must(self.pack_scale >= self.augment.crop_scale, "pack_scale", ">= augment.crop_scale", self.pack_scale)
 
 
 _PLAIN = "a set, split, limit, dir and at most one markup, which are all that is used of it"
@@ -142,91 +141,6 @@ def load_config(path: str | Path, overrides: tuple[str, ...] | list[str] = ()) -
     for override in overrides:
         _override(data, override)
     return from_dict(TrainConfig, data, str(path))
-
-
-def from_dict(cls: type, data: dict[str, Any], where: str) -> Any:
-    """A frozen dataclass from plain data; InputError names an unknown key with the allowed ones, or a wrong type."""
-    allowed = {f.name: f for f in dataclasses.fields(cls)}
-    for key in data:
-        if key not in allowed:
-            raise InputError(must_be_one_of(f"{where}: key", allowed, key))
-    missing = [
-        name
-        for name, f in allowed.items()
-        if name not in data and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise InputError(f"{where}: must have {', '.join(missing)}. Received: {', '.join(data) or 'no key'}")
-    hints = get_type_hints(cls)
-    values = {key: _convert(value, hints[key], f"{where}: {key}") for key, value in data.items()}
-    try:
-        return cls(**values)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
-    except ValueError as error:
-        raise InputError(f"{where}: {error}") from None
-
-
-def chosen(config: Any) -> dict[str, Any]:
-    """`as_dict` without what is left at its default: the same for a config of before a field was added."""
-    out = {}
-    for f in dataclasses.fields(config):
-        value = getattr(config, f.name)
-        default = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
-        if value == default:
-            continue
-        if isinstance(value, tuple):
-            out[f.name] = [chosen(v) if dataclasses.is_dataclass(v) else v for v in value]
-        else:
-            out[f.name] = chosen(value) if dataclasses.is_dataclass(value) else value
-    return out
-
-
-def as_dict(config: Any) -> dict[str, Any]:
-    """Plain data that `from_dict` takes back, without the fields that are None (TOML and JSON alike)."""
-    return {k: v for k, v in dataclasses.asdict(config, dict_factory=_without_none).items()}
-
-
-def _without_none(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in items if v is not None}
-
-
-def _must(holds: bool, name: str, rule: str, value: Any) -> None:
-    if not holds:
-        raise InputError(f"{name} must be {rule}. Received: {value}")
-
-
-def _convert(value: Any, kind: Any, where: str) -> Any:
-    """``value`` as the annotated type ``kind``, without guessing: only int -> float and list -> tuple are bridged."""
-    origin, args = get_origin(kind), get_args(kind)
-    if kind is Any:
-        return value
-    if dataclasses.is_dataclass(kind):
-        if isinstance(value, dict):
-            return from_dict(kind, value, where)
-    elif origin in (Union, types.UnionType):
-        kinds = [k for k in args if k is not type(None)]
-        return None if value is None and len(kinds) < len(args) else _convert(value, kinds[0], where)
-    elif origin is Literal:
-        if value in args:
-            return value
-        raise InputError(must_be_one_of(where, map(str, args), value))
-    elif origin is tuple:
-        if isinstance(value, list | tuple):
-            inner = [args[0]] * len(value) if args[1:] == (...,) else list(args)
-            if len(inner) == len(value):
-                pairs = zip(value, inner, strict=True)
-                return tuple(_convert(v, k, f"{where}.{i}") for i, (v, k) in enumerate(pairs))
-    elif origin is dict:
-        if isinstance(value, dict):
-            return {k: _convert(v, args[1], f"{where}.{k}") for k, v in value.items()}
-    elif kind is float:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-    elif isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
-        return value
-    name = getattr(kind, "__name__", str(kind)) if origin is None else str(kind)
-    raise InputError(f"{where} must be {name}. Received: {value!r}")
 
 
 def _override(data: dict[str, Any], override: str) -> None:

@@ -16,6 +16,7 @@ from keras import ops
 
 from edgeface.errors import InputError
 from edgeface.markup import MARKUPS
+from edgeface.schema import from_dict
 
 Coordinate = Literal["l1", "l2", "smooth_l1", "wing"]
 Tensors = dict[str, Any]
@@ -80,8 +81,6 @@ Loss = AcdcLoss | CcrLoss
 
 def loss_for(network, overrides: dict[str, Any] | None = None) -> Loss:
     """The loss of a network's paper, told by its outputs, with some fields changed."""
-    from edgeface.training.config import from_dict
-
     overrides = dict(overrides or {})
     binned = "s1_bins" in network.output
     loss = from_dict(CcrLoss if binned else AcdcLoss, overrides, "loss")

@@ -33,9 +33,10 @@ from edgeface.models.deploy import landmark_markups
 from edgeface.models.grow import check_growth, grow
 from edgeface.models.io import config_of, load_model, model_info, read_info, save_model
 from edgeface.models.presets import ModelConfig, build, preset
+from edgeface.schema import as_dict, from_dict, non_default_fields
 from edgeface.training.backend import while_set
 from edgeface.training.checkpoint import checkpoint_step, load_checkpoint, read_rows, truncate_rows
-from edgeface.training.config import TrainConfig, as_dict, chosen, from_dict
+from edgeface.training.config import TrainConfig
 from edgeface.training.distribution import Team, check_agreement, distributed, team, undistributed
 from edgeface.training.folder import CHECKPOINT, CONFIG, DAY_S, METRICS, MODEL, forget, held, remove_leavings
 from edgeface.training.losses import loss_for
@@ -139,7 +140,7 @@ def fit_network(
     facts = {"config": as_dict(config), "network": _network_facts(network), "sources": _source_facts(sources)}
     facts |= laid_facts(config)
     facts |= {"devices": members.devices, "processes": members.processes}
-    fingerprint = hashlib.sha256(json.dumps(chosen(config), sort_keys=True).encode()).hexdigest()
+    fingerprint = hashlib.sha256(json.dumps(non_default_fields(config), sort_keys=True).encode()).hexdigest()
     step = checkpoint_step(out / CHECKPOINT) if resume else 0
     # Before anything is loaded: assigning different values to one distributed variable ends in JAX's own words.
     check_agreement(members, f"step {step}, {[(s.name, len(s.packed)) for s in sources]}, config {fingerprint[:8]}")
@@ -278,9 +279,9 @@ def already_trained(config: TrainConfig, out: Path, name: str) -> bool:
 def _check_same(config: TrainConfig, out: Path) -> None:
     """InputError where the folder holds a run of another config."""
     # Through JSON, so that both sides are lists, floats and strings.
-    wanted, found = json.loads(json.dumps(chosen(config))), read_json(out / CONFIG).get("config", {})
+    wanted, found = json.loads(json.dumps(non_default_fields(config))), read_json(out / CONFIG).get("config", {})
     with suppress(InputError):  # of a newer edgeface, with keys unknown here: other than any config
-        found = chosen(from_dict(TrainConfig, found, str(out / CONFIG)))
+        found = non_default_fields(from_dict(TrainConfig, found, str(out / CONFIG)))
     changed = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
     if changed:
         raise InputError(f"{out} must be a new folder or this config's run. Received: a run with other {changed}")

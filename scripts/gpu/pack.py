@@ -50,7 +50,7 @@ def packed(config, limit_mib: float = 40.0, size: int = 0, seed: int = 0, cache:
     from edgeface.models.deploy import landmark_markups
     from edgeface.models.io import model_info
     from edgeface.models.presets import build
-    from edgeface.training.config import as_dict
+    from edgeface.schema import as_dict
     from edgeface.training.losses import AcdcLoss, loss_for
     from edgeface.training.sources import load_sources
     from edgeface.training.train import network_config_of

@@ -83,11 +83,14 @@ def test_a_manifest_edited_to_a_test_split_is_refused(manifest):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 9}, "must be of format 1"),
-        ({"extra": 1}, r"must be a calibration manifest with .* Received: \['extra'\]"),
-        ({"ids": []}, "ids must be a list of distinct strings"),
-        ({"ids": ["a", "a"]}, "ids must be a list of distinct strings"),
+        ({"format": 9}, "calibration manifest .*: format must be 1. Received: 9"),
+        ({"extra": 1}, "calibration manifest .*: key must be one of set, .* Received: 'extra'"),
+        ({"ids": []}, "ids must be distinct and at least one"),
+        ({"ids": ["a", "a"]}, "ids must be distinct and at least one"),
+        ({"ids": "a"}, "ids must be a list of str. Received: 'a'"),
+        ({"ids": ["a", 1]}, "ids.1 must be str. Received: 1"),
         ({"bins": {}}, "bins must hold yaw_deg and pitch_deg"),
+        ({"bins": {"yaw_deg": [0, 1], "pitch_deg": 3}}, "bins.pitch_deg must be a list of float. Received: 3"),
         ({"set": "wider"}, "set must be one of"),
     ],
 )

@@ -151,7 +151,7 @@ def test_a_calibration_set_whose_faces_are_gone(tiny_files, tmp_path, capfd, mon
         capfd, tmp_path / "out", *args[:-1], tmp_path / "none.json"
     )
     manifest.write_text("{}")
-    assert "must be a calibration manifest" in fails(capfd, tmp_path / "out", *args)
+    assert "calibration.json: must have set, split" in fails(capfd, tmp_path / "out", *args)
 
 
 def test_folders_that_cannot_be_written_to(tiny_files, tmp_path, capfd, monkeypatch):

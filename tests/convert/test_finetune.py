@@ -21,7 +21,7 @@ from edgeface.files import read_json
 from edgeface.models.io import load_model, model_info, read_info, save_model
 from edgeface.models.presets import build, config_from_dict
 from edgeface.quantize import FakeQuant, uncalibrated
-from edgeface.training.config import as_dict
+from edgeface.schema import as_dict
 from edgeface.training.folder import held
 from edgeface.training.losses import loss_for
 from edgeface.training.monitor import Monitor

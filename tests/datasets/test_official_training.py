@@ -3,7 +3,8 @@
 import pytest
 
 from edgeface.errors import InputError
-from edgeface.training.config import SourceConfig, TrainConfig, as_dict, from_dict, load_config
+from edgeface.schema import as_dict, from_dict
+from edgeface.training.config import SourceConfig, TrainConfig, load_config
 from edgeface.training.sources import packed_source
 from tests.datasets import official_folders as folders
 

@@ -20,8 +20,9 @@ from edgeface.datasets.synthetic import render_face
 from edgeface.errors import InputError
 from edgeface.head_pose import to_matrix
 from edgeface.images import read_image
+from edgeface.schema import from_dict
 from edgeface.training import sources
-from edgeface.training.config import SourceConfig, TrainConfig, from_dict
+from edgeface.training.config import SourceConfig, TrainConfig
 from edgeface.training.packing import pack_usable
 from edgeface.training.sources import load_sources, packed_source
 

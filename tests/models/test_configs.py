@@ -10,7 +10,8 @@ import pytest
 from edgeface.models.acdc import AcdcConfig
 from edgeface.models.ccr import CcrConfig
 from edgeface.models.presets import PRESETS, build
-from edgeface.training.config import TrainConfig, from_dict
+from edgeface.schema import from_dict
+from edgeface.training.config import TrainConfig
 from edgeface.training.train import network_config_of
 
 CCR = PRESETS["ccr_n"]

@@ -9,7 +9,8 @@ import pytest
 from convert.release import draw, tables
 from edgeface.errors import InputError
 from edgeface.files import read_json
-from edgeface.training.config import TrainConfig, from_dict, load_config
+from edgeface.schema import from_dict
+from edgeface.training.config import TrainConfig, load_config
 
 
 def test_pages_are_drawn_from_results():

@@ -253,11 +253,11 @@ def test_motion_keeps_the_light(seed):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"p_blur": 1.5}, "augment.p_blur must be in"),
-        ({"mirror": -0.1}, "augment.mirror must be in"),
-        ({"rotation_deg": float("nan")}, "augment.rotation_deg must be in"),
-        ({"crop_scale": 0.0}, "augment.crop_scale must be above 0"),
-        ({"jpeg_min": 95}, "augment.jpeg_min must be at most 90"),
+        ({"p_blur": 1.5}, "p_blur must be in"),
+        ({"mirror": -0.1}, "mirror must be in"),
+        ({"rotation_deg": float("nan")}, "rotation_deg must be in"),
+        ({"crop_scale": 0.0}, "crop_scale must be > 0"),
+        ({"jpeg_min": 95}, "jpeg_min must be at most 90"),
     ],
 )
 def test_a_bad_setting_is_named(wrong, message):

@@ -11,7 +11,8 @@ import pytest
 from edgeface.datasets.load import SETS
 from edgeface.errors import InputError
 from edgeface.models.presets import build
-from edgeface.training.config import SourceConfig, TrainConfig, as_dict, chosen, from_dict, load_config
+from edgeface.schema import as_dict, from_dict, non_default_fields
+from edgeface.training.config import SourceConfig, TrainConfig, load_config
 from edgeface.training.losses import loss_for
 from edgeface.training.sources import seen_by_validation
 from edgeface.training.train import network_config_of
@@ -91,7 +92,7 @@ def test_round_trip_through_json(plain):
     ("override", "message"),
     [
         ("stepz=7", "key must be one of network, sources, .*Received: 'stepz'"),
-        ("augment.mirrow=1", "augment: key must be one of .*mirror.*Received: 'mirrow'"),
+        ("augment.mirrow=1", r"augment: key must be one of .*mirror.*Received: 'mirrow'. Did you mean 'mirror'"),
         ("sources.0.sett=1", "sources.0: key must be one of set, .*Received: 'sett'"),
         ("sources.4.limit=1", "index below 1.*sources.4"),
         ("steps=seven", "steps must be int. Received: 'seven'"),
@@ -102,7 +103,7 @@ def test_round_trip_through_json(plain):
         ("steps=0", "steps must be > 0. Received: 0"),
         ("ema=1", r"ema must be in \[0, 1\). Received: 1"),
         ("schedule=linear", "schedule must be one of polynomial, cosine, constant. Received: 'linear'"),
-        ("augment.mirror=2", "augment.mirror must be in"),
+        ("augment.mirror=2", "augment: mirror must be in"),
         ("sources=[]", "sources must be at least one set"),
         ("warmup=1000", "warmup must be below steps"),
         ("pack_scale=1.2", "pack_scale must be >= augment.crop_scale"),
@@ -148,6 +149,6 @@ def test_networks(plain):
 
 def test_what_is_chosen_does_not_change_with_fields_that_keep_their_defaults():
     config = from_dict(TrainConfig, {"network": "acdc_n", "sources": [{"set": "300w", "weight": 2}], "seed": 3}, "x")
-    assert chosen(config) == {"network": "acdc_n", "sources": [{"set": "300w", "weight": 2.0}], "seed": 3}
+    assert non_default_fields(config) == {"network": "acdc_n", "sources": [{"set": "300w", "weight": 2.0}], "seed": 3}
     augmented = replace(config, augment=replace(config.augment, shift=0.5))
-    assert chosen(augmented)["augment"] == {"shift": 0.5}
+    assert non_default_fields(augmented)["augment"] == {"shift": 0.5}

@@ -24,7 +24,7 @@ from edgeface.evaluation.protocols import PROTOCOLS
 from edgeface.files import read_json, write_json
 from edgeface.models.io import load_model, save_model
 from edgeface.models.presets import build
-from edgeface.training.config import as_dict
+from edgeface.schema import as_dict
 from edgeface.training.pipeline import Source
 from edgeface.training.train import _check_same, laid_facts, network_config_of, start_from, train, untrained_heads
 from edgeface.training.trainer import Schedule

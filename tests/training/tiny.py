@@ -8,7 +8,8 @@ import numpy as np
 
 from edgeface.box import Box
 from edgeface.datasets.sample import FaceSample
-from edgeface.training.config import TrainConfig, from_dict
+from edgeface.schema import from_dict
+from edgeface.training.config import TrainConfig
 
 MEAN = np.array([[22, 26], [42, 26], [32, 36], [25, 45], [39, 45]], np.float32)
 """Five points of a 64 px image."""
