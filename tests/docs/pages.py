@@ -13,8 +13,6 @@ PAGES = tuple(
     for path in sorted((ROOT / folder).glob("*.md"))
 )
 FENCE = re.compile(r"(?:^<!-- (?P<note>[^>]*) -->\n)?^```(?P<kind>[^\n]*)\n(?P<text>.*?)^```$", re.S | re.M)
-DRAWN = re.compile(r"<!-- (\w+) -->\n.*?<!-- /\1 -->", re.S)
-"""What `python -m convert.release.draw` writes into a page."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ def text_of(page: str) -> str:
 
 
 def blocks(kind: str | None = None) -> list[Block]:
-    """Of all pages; kind: of one language."""
+    """The blocks of all pages, or those of one language."""
     found = []
     for page in PAGES:
         text = text_of(page)
@@ -45,8 +43,3 @@ def blocks(kind: str | None = None) -> list[Block]:
             line = text.count("\n", 0, match.start()) + 1
             found.append(Block(page, line, match["note"] or "", match["kind"], match["text"]))
     return [block for block in found if kind in (None, block.kind)]
-
-
-def prose(page: str) -> str:
-    """What is written by hand: without code blocks and without what is drawn."""
-    return FENCE.sub("", DRAWN.sub("", text_of(page)))
