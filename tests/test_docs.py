@@ -32,7 +32,7 @@ from tests.docs.pages import PAGES, ROOT, blocks, text_of
 LANGUAGES = ("sh", "python", "kotlin", "json", "toml", "text")
 RUN = ("predict", "live", "bench", "zoo", "data")
 """Commands of `edgeface` that take seconds; the others are parsed."""
-BY_ANOTHER_TEST = {"docs/qat.md": "tests/convert/test_qat_page.py"}
+BY_ANOTHER_TEST = {"docs/quantize.md": "tests/quantize/test_page.py"}
 """Pages whose Python is one long example, with tests of what it computes."""
 NOT_RUN = ("a camera", "a Raspberry Pi", "the datasets", "npm and a browser", "Gradle", "Gradle and an Android SDK")
 OFFICIAL = ROOT / "edgeface" / "datasets" / "official"

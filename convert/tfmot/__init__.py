@@ -1,7 +1,7 @@
 """tensorflow-model-optimization as the reference that `edgeface.quantize` is held against.
 
-A functional Keras 3 model is rebuilt in `tf_keras` with its weights (`rebuild`), made quantisation-aware by tfmot
-(`quantise`), fine-tuned (`tuning`) and converted as our own twins are (`edgeface.convert.tflite`):
+A functional Keras 3 model is rebuilt in `tf_keras` with its weights (`rebuild`), made quantization-aware by tfmot
+(`quantize`), fine-tuned (`tuning`) and converted as our own models are (`edgeface.convert.tflite`):
 
     python -m convert.tfmot MODEL.keras --out DIR
 

@@ -27,7 +27,7 @@ def run(
     """One model through tfmot; returns (and writes) the facts that the comparison needs."""
     import numpy as np
 
-    from convert.tfmot.quantise import calibrate, quantise
+    from convert.tfmot.quantize import calibrate, quantize
     from convert.tfmot.rebuild import rebuild
     from convert.tfmot.tuning import load_batches, make_batches, save_batches, tune
     from edgeface.convert.gate import check
@@ -49,13 +49,13 @@ def run(
     data = load_batches(batches)
     faces = data.calibration[0].astype(np.float32)
     differences = agreement(network, rebuild(network), faces)
-    quantised = quantise(network)
+    quantized = quantize(network)
     if ranges == "calibrated":
-        calibrate(quantised.model, data.calibration)
+        calibrate(quantized.model, data.calibration)
     started = time.perf_counter()
     losses = tune(
-        lambda images: quantised.rebuilt.by_key(quantised.model(images, training=True)),
-        quantised.model.trainable_variables,
+        lambda images: quantized.rebuilt.by_key(quantized.model(images, training=True)),
+        quantized.model.trainable_variables,
         data,
         loss_for(network, info.get("training", {}).get("config", {}).get("loss")),
         _progress,
@@ -63,7 +63,7 @@ def run(
     seconds = time.perf_counter() - started
     last, markup = stage_count(network), markup or landmark_markups(network)[0]
     keys = {"landmarks": f"s{last}_{markup}", "pose": f"s{last}_pose", "spread": f"s{last}_{markup}_spread"}
-    with exported(quantised.deployed(keys)) as saved:
+    with exported(quantized.deployed(keys)) as saved:
         flatbuffer = saved.to_tflite(VARIANTS["int8_qat"])
     checked = check(read_graph(flatbuffer), VARIANTS["int8_qat"], "tfmot.tflite")
     facts = {
@@ -74,9 +74,9 @@ def run(
         "seconds": round(seconds, 1),
         "loss_first_and_last": [float(np.mean(part)) for part in (losses[:20], losses[-20:])] if losses else [],
         "largest_difference_of_the_rebuilt_graph": differences,
-        "customised": quantised.customised,
-        "float": quantised.floats,
-        "shared_layers": list(quantised.rebuilt.shared),
+        "customised": quantized.customized,
+        "float": quantized.floats,
+        "shared_layers": list(quantized.rebuilt.shared),
         "bytes": len(flatbuffer),
         "operators": [[o.type, o.dtype, o.count] for o in checked.operators],
         "gate": list(checked.failures),
@@ -118,7 +118,7 @@ def main(args: list[str] | None = None) -> int:
     if options["steps"] < 1:
         raise InputError(f"steps must be at least 1. Received: {options['steps']}")
     facts = run(options.pop("model"), options.pop("out"), **options)
-    print(f"{facts['bytes']} bytes after {facts['steps']} steps; customised: {len(facts['customised'])} layers")
+    print(f"{facts['bytes']} bytes after {facts['steps']} steps; customized: {len(facts['customised'])} layers")
     return 0
 
 

@@ -11,10 +11,11 @@ import tensorflow as tf
 import tf_keras
 
 from edgeface.errors import InputError
+from edgeface.quantize.annotations import FixedRange, SameScale, annotation_of
 from edgeface.quantize.keras_graph import Call, read_graph
-from edgeface.quantize.kinds import is_island
+from edgeface.quantize.kinds import declared_range, keeps_float
 
-ISLAND, GRID, RANGED, INHERITING = "island", "grid", "ranged", "inheriting"
+FLOAT, GRID, RANGED, INHERITING = "float", "grid", "ranged", "inheriting"
 """Kinds of layer that are not a class of Keras 3: see `edgeface.models.layers` and `Grid`."""
 
 # What each Keras 3 class is built from in tf_keras: the arguments that both know by one name.
@@ -47,7 +48,7 @@ Wrap = Callable[[tf_keras.layers.Layer, str], tf_keras.layers.Layer]
 class KerasThree(tf_keras.layers.Layer):
     """A Keras 3 layer as it is, inside a tf_keras graph: its `call` on this layer's weights.
 
-    gate: its input leaves an int8 trunk and must not draw its first operators in: `edgeface.quantize.FloatGate`'s factor.
+    gate: its input is int8 and must not draw its first operators in: the factor of `edgeface.quantize.FloatGate`.
     """
 
     def __init__(self, layer, gate: bool = False, **kwargs):
@@ -58,8 +59,8 @@ class KerasThree(tf_keras.layers.Layer):
 
     @property
     def fixed_range(self) -> tuple[float, float] | None:
-        """Of its output, where the Keras 3 layer names one."""
-        return getattr(self._hidden[0], "quantization_range", None)
+        """Range of its output, where the Keras 3 layer declares one."""
+        return declared_range(self._hidden[0])
 
     def build(self, input_shape):
         layer = self._hidden[0]
@@ -86,7 +87,7 @@ class KerasThree(tf_keras.layers.Layer):
 
 @tf_keras.utils.register_keras_serializable("edgeface")
 class Grid(tf_keras.layers.Layer):
-    """Where a float island's result enters the trunk again: an identity, for tfmot to hang a range on."""
+    """Where a float layer's result is read by int8 layers: an identity, for tfmot to hang a range on."""
 
     def call(self, inputs):
         return tf.identity(inputs)
@@ -107,10 +108,10 @@ class Rebuilt:
 
 
 def rebuild(model: keras.Model, wrap: Wrap = lambda layer, kind: layer) -> Rebuilt:
-    """The same function in tf_keras. The model must have one input and a dict of outputs; float islands
-    (`edgeface.models.layers`) stay the very Keras 3 layers they are.
+    """The same function in tf_keras. The model must have one input and a dict of outputs; `KeepFloat`
+    layers stay the very Keras 3 layers they are.
 
-    InputError: a layer whose class is not in `KINDS` and is no float island.
+    InputError: a layer whose class is not in `KINDS` and is not kept float.
     """
     return _Builder(model, wrap).build()
 
@@ -119,7 +120,7 @@ class _Builder:
     def __init__(self, model: keras.Model, wrap: Wrap):
         self.model, self.wrap, self.graph = model, wrap, read_graph(model)
         self.tensors: dict[Any, Any] = {}  # Slot -> tensor
-        self.floats: dict[Any, str] = {}  # Slot of an island's result -> the island's name
+        self.floats: dict[Any, str] = {}  # Slot of a float layer's result -> the layer's name
         self.on_grid: dict[Any, Any] = {}  # such a Slot -> its tensor on a grid
         self.layers: dict[int, Any] = {}  # id(Keras 3 layer) -> what is called in its place
         self.plain: list[tuple[Any, Any]] = []  # (Keras 3 layer, the tf_keras layer with its weights)
@@ -142,16 +143,16 @@ class _Builder:
 
     def _called(self, call: Call) -> list:
         layer = call.layer
-        if is_island(layer):
+        if keeps_float(layer):
             for slot in call.outputs:
                 self.floats[slot] = layer.name
-            gate = not (getattr(layer, "float_entry", False) or call.inputs[0] in self.floats)
-            own = self._own(layer, lambda: KerasThree(_copy(layer), gate, name=layer.name), ISLAND)
+            gate = not (annotation_of(layer).exact_entry or call.inputs[0] in self.floats)
+            own = self._own(layer, lambda: KerasThree(_copy(layer), gate, name=layer.name), FLOAT)
             return keras.tree.flatten(own(self.tensors[call.inputs[0]]))
         declared = _declared(layer)
         if declared is None and type(layer) not in KINDS:
             raise InputError(
-                f"every layer must have a tf_keras twin or be a float island. Received: {layer.name} "
+                f"every layer must have a tf_keras counterpart or declare KeepFloat. Received: {layer.name} "
                 f"({type(layer).__name__})"
             )
         inputs = [self._grid(slot) for slot in call.inputs]
@@ -166,7 +167,7 @@ class _Builder:
         if declared:
             own = self._own(layer, lambda: KerasThree(_copy(layer), name=layer.name), declared)
         else:
-            own = self._own(layer, lambda: _twin(layer), type(layer).__name__)
+            own = self._own(layer, lambda: _counterpart(layer), type(layer).__name__)
         return [own(inputs if len(inputs) > 1 else inputs[0])]
 
     def _own(self, layer, make: Callable[[], Any], kind: str):
@@ -187,13 +188,11 @@ class _Builder:
 
 
 def _declared(layer) -> str | None:
-    """The kind of a layer of our own that is no island."""
-    if getattr(layer, "quantization_range", None) is not None:
-        return RANGED
-    return INHERITING if getattr(layer, "quantization", None) == "inherit" else None
+    """The kind of a layer of our own that is not kept float."""
+    return {FixedRange: RANGED, SameScale: INHERITING}.get(type(annotation_of(layer)))
 
 
-def _twin(layer):
+def _counterpart(layer):
     """The tf_keras layer of the same class, name and arguments, without weights yet."""
     config = layer.get_config()
     arguments = {key: config[key] for key in KINDS[type(layer)]}

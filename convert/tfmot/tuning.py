@@ -1,4 +1,4 @@
-"""One way of fine-tuning for both: the same stored batches, loss, optimiser and rates for tfmot and for ours."""
+"""One way of fine-tuning for both: the same stored batches, loss, optimizer and rates for tfmot and for ours."""
 
 from __future__ import annotations
 
@@ -39,8 +39,16 @@ class Batches:
 def make_batches(
     model: keras.Model, info: dict[str, Any], steps: int, learning_rate: float, cache: Path, where: str | Path
 ) -> Batches:
-    """What `edgeface.convert.fine_tune` would train this float model's twin on. info: of the model's file, with the record of
-    its training; InputError where it has none. cache: the folder of packed faces."""
+    """What `edgeface.convert.fine_tune` would train this float model's quantized copy on.
+
+    Args:
+        model: a float training graph.
+        info: what its file records, with the training; InputError where that is missing.
+        steps: training steps.
+        learning_rate: the first one.
+        cache: the folder of packed faces.
+        where: the model's file, for messages.
+    """
     options = FineTune(steps=steps, learning_rate=learning_rate)
     run = tuning_config(info, options, None, str(where))
     markups = landmark_markups(model)
@@ -89,7 +97,7 @@ def tune(
 ) -> list[float]:
     """Adam (beta 0.9 and 0.999, epsilon 1e-7) over the stored batches, one step each; returns the losses.
 
-    forward: float images (B, S, S, C) -> the training graph's outputs, in training mode. The optimiser is written out
+    forward: float images (B, S, S, C) -> the training graph's outputs, in training mode. The optimizer is written out
     because tf_keras and Keras 3 have each their own.
     """
     variables = list({v.ref(): v for v in variables}.values())  # tfmot's wrappers name some twice

@@ -52,10 +52,10 @@ class FineTune:
     bias_correction: bool = False
     """`qat.correct_bias` on the calibration batches, before training."""
     equalise: bool = False
-    """`qat.equalise` the float network first."""
+    """`qat.equalize` the float network first."""
     distil: float = 1.0
-    """Share of the loss that is the distance from the float network's own answers, 0 to 1 (`edgeface.convert.distill`). All of
-    it, for what is wanted is the float network in int8: labels move the landmarks further from it, whether scores
+    """Share of the loss that is the distance from the float network's own answers, 0 to 1 (`edgeface.convert.distill`).
+    All of it, for what is wanted is the float network in int8: labels move the landmarks further from it, whether scores
     rise or fall (results/qat_study.json)."""
     seed: int = 1
     """Added to the float run's: other batches than it began with."""
@@ -123,7 +123,7 @@ def _tuned(
 def twin_of(network: keras.Model, options: FineTune) -> keras.Model:
     """The float network's twin, its ranges not yet set."""
     if options.equalise:
-        network, _ = qat.equalise(network)
+        network, _ = qat.equalize(network)
     freeze = round(options.steps * options.freeze_after)
     return qat.quantize_aware(network, qat.Recipe(ranges=options.ranges, freeze_ranges_after_steps=freeze))
 

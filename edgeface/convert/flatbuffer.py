@@ -59,7 +59,7 @@ def new_operator(
 
 
 def new_tensor(graph: Any, like: int, suffix: str, shape: tuple[int, ...] | None = None) -> int:
-    """A tensor that an operator makes, of the type and quantisation of another; its index."""
+    """A tensor that an operator makes, of the type and quantization of another; its index."""
     tensor = copy.copy(graph.tensors[like])
     tensor.name = tensor.name + suffix.encode()
     tensor.buffer = 0

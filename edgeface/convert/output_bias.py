@@ -12,13 +12,13 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from edgeface.models.layers import FloatIsland
+from edgeface.models.layers import FloatLayer
 
 CENTRED = ("landmarks", "pose")
 BATCH = 32
 
 
-class Offset(FloatIsland):
+class Offset(FloatLayer):
     """Its input plus a constant of one face's shape."""
 
     def __init__(self, offset, **kwargs):

@@ -20,6 +20,7 @@ from edgeface.convert.gpu_rewrite import for_gpu
 from edgeface.convert.variants import Variant
 from edgeface.errors import InputError
 from edgeface.quantize.export import converter_for, quiet, rename_ends, require_tensorflow, write_saved_model
+from edgeface.quantize.kinds import keeps_float
 from edgeface.quantize.tflite_graph import read_graph
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Exported:
     def to_tflite(self, variant: Variant, crops: np.ndarray | None = None) -> bytes:
         """The flatbuffer of one variant, not yet checked (`edgeface.convert.gate` does).
 
-        The model must be the float one, or the quantisation-aware twin where ``variant.needs_qat``; without its head
+        The model must be the float one, or the quantized one where ``variant.needs_qat``; without its head
         where ``variant.head_on_host``. crops: (N, S, S, C) uint8, representative, where ``variant.needs_calibration``.
         """
         if variant.needs_calibration:
@@ -77,7 +78,7 @@ def _direct(converter, variant: Variant) -> bytes:
     if variant.weights == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if variant.integer:
-        # Every range comes from the twin's fake-quants, so there is no representative set.
+        # Every range comes from the model's fake-quants, so there is no representative set.
         converter.inference_input_type = tf.as_dtype(variant.input_dtype)
         if variant.head_on_host:
             converter.inference_output_type = tf.int8
@@ -85,7 +86,7 @@ def _direct(converter, variant: Variant) -> bytes:
 
 
 def _post_training(converter, model: keras.Model, variant: Variant, crops: np.ndarray) -> bytes:
-    """Ranges by running the crops, then int8 everywhere but in the float islands.
+    """Ranges by running the crops, then int8 everywhere but in the layers that are kept float.
 
     What `QuantizationDebugger` does with a list of denied nodes, without the instrumented second model it also builds.
     Nodes are found by the Keras layer that made them; those that make an output have lost that name, but in a model
@@ -99,13 +100,12 @@ def _post_training(converter, model: keras.Model, variant: Variant, crops: np.nd
     converter.representative_dataset = lambda: ({"image": crop[None]} for crop in with_full_range(crops))
     converter._experimental_calibrate_only = True
     calibrated = converter.convert()
-    islands = {layer.name for layer in model.layers if getattr(layer, "float_island", False)}
+    kept = {layer.name for layer in model.layers if keeps_float(layer)}
     graph = read_graph(bytes(calibrated))
     nodes = [
         graph.name(op)
         for op in graph.ops
-        if _is_of(graph.name(op), op.type, islands)
-        or (not variant.head_on_host and set(op.outputs) & set(graph.outputs))
+        if _is_of(graph.name(op), op.type, kept) or (not variant.head_on_host and set(op.outputs) & set(graph.outputs))
     ]
     data = mlir_quantize(calibrated, denylisted_nodes=nodes, disable_per_channel_for_dense_layers=True)
     return bytes(modify_model_io_type(data, tf.uint8, tf.int8 if variant.head_on_host else tf.float32))

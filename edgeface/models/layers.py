@@ -1,11 +1,8 @@
 """Layers that standard Keras lacks: the expectation heads, which stay float in every int8 file.
 
-``float_island = True`` tells `edgeface.quantize` to leave a layer unquantised: an int8 softmax has a fixed step of 1/256,
-while most of a spatial softmax's mass lies in cells below it. The max-subtracted, reduced form used here (exp, sums,
-one division) also keeps the TFLite converter from turning the head into int8 by itself.
-
-A layer with ``quantization = "inherit"`` moves values without changing them, so its output keeps its input's range;
-one with a ``quantization_range`` has that range by its nature.
+``quantization = KeepFloat()`` tells `edgeface.quantize` to leave a layer in float32: an int8 softmax has a fixed step
+of 1/256, while most of a spatial softmax's mass lies in cells below it. The max-subtracted, reduced form used here
+(exp, sums, one division) also keeps the TFLite converter from turning the head into int8 by itself.
 """
 
 from __future__ import annotations
@@ -14,19 +11,17 @@ import keras
 import numpy as np
 from keras import ops
 
+from edgeface.quantize.annotations import FixedRange, KeepFloat, SameScale
+
 PACKAGE = "edgeface"
 POSE_UNIT_DEG = 90.0
-"""Of a pose inside the networks."""
+"""Unit of a pose inside the networks, in degrees."""
 
 
-class FloatIsland(keras.layers.Layer):
-    """Base of the layers that compute in float32 whatever the model's precision or quantisation.
+class FloatLayer(keras.layers.Layer):
+    """Base of the layers that compute in float32 whatever the model's precision or quantization."""
 
-    ``float_entry = True`` where the first operator is a maximum, which is exact in int8: the converter needs no guard
-    in front of it.
-    """
-
-    float_island = True
+    quantization = KeepFloat()
 
     def __init__(self, **kwargs):
         kwargs.setdefault("dtype", "float32")
@@ -34,7 +29,7 @@ class FloatIsland(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class SpatialExpectation(FloatIsland):
+class SpatialExpectation(FloatLayer):
     """Maps (B, H, W, K) -> landmarks (B, K, 2) in [0, 1] and spread (B, K): soft-argmax.
 
     AC-DC eq. 2 and 3, CCR eq. 3 (Sun et al., ECCV 2018). Cell (i, j) stands for ((j + .5) / W, (i + .5) / H);
@@ -42,7 +37,7 @@ class SpatialExpectation(FloatIsland):
     widths.
     """
 
-    float_entry = True
+    quantization = KeepFloat(exact_entry=True)
 
     def __init__(self, sharpness: float = 1.0, **kwargs):
         super().__init__(**kwargs)
@@ -52,7 +47,7 @@ class SpatialExpectation(FloatIsland):
         height, width, points = maps.shape[1:]
         x = ((np.arange(width, dtype="float32") + 0.5) / width).reshape(1, 1, width, 1)
         y = ((np.arange(height, dtype="float32") + 0.5) / height).reshape(1, height, 1, 1)
-        attention = _unnormalised_attention(maps, self.sharpness)
+        attention = _unnormalized_attention(maps, self.sharpness)
         # Marginals first: two sums over the maps, everything after them is small.
         columns = ops.sum(attention, axis=1, keepdims=True)
         rows = ops.sum(attention, axis=2, keepdims=True)
@@ -77,20 +72,20 @@ class SpatialExpectation(FloatIsland):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class AttentionMask(FloatIsland):
-    """Maps (B, H, W, K) -> one mask (B, H, W, 1): max over K of min-max-normalised attention, AC-DC eq. 4.
+class AttentionMask(FloatLayer):
+    """Maps (B, H, W, K) -> one mask (B, H, W, 1): max over K of min-max-normalized attention, AC-DC eq. 4.
 
-    The softmax's denominator cancels in the normalisation, so it is never computed.
+    The softmax's denominator cancels in the normalization, so it is never computed.
     """
 
-    float_entry = True
+    quantization = KeepFloat(exact_entry=True)
 
     def call(self, maps):
-        attention = _unnormalised_attention(maps)
+        attention = _unnormalized_attention(maps)
         low = ops.min(attention, axis=(1, 2), keepdims=True)
         # The largest value is exp(0) = 1; a flat map (low = 1) must give 0 / epsilon = 0, not NaN.
-        normalised = (attention - low) / ops.maximum(1.0 - low, 1e-6)
-        return ops.max(normalised, axis=-1, keepdims=True)
+        normalized = (attention - low) / ops.maximum(1.0 - low, 1e-6)
+        return ops.max(normalized, axis=-1, keepdims=True)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], 1)
@@ -101,7 +96,7 @@ class BelowPeak(keras.layers.Layer):
     """Maps (B, H, W, K) -> each less its own maximum, (B, H, W, K): 0 at the peak, the attention's logarithm but for a
     constant."""
 
-    quantization_range = (-8.0, 0.0)
+    quantization = FixedRange(-8.0, 0.0)
     """Attention under exp(-8) = 0.0003 of the peak's is none: a twelfth of an int8 step of the mask."""
 
     def call(self, maps):
@@ -120,7 +115,7 @@ class PeakMask(keras.layers.Layer):
     int8: a look-up table of 256 entries and no sum that small values could be lost from.
     """
 
-    quantization_range = (0.0, 1.0)
+    quantization = FixedRange(0.0, 1.0)
 
     def call(self, below_peak):
         return ops.exp(ops.max(below_peak, axis=-1, keepdims=True))
@@ -130,7 +125,7 @@ class PeakMask(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class PoseFromPoints(FloatIsland):
+class PoseFromPoints(FloatLayer):
     """3D landmarks (B, K, 2) -> pose in units of 90 degrees (B, 3) by one dense layer (AC-DC section III-A)."""
 
     def build(self, input_shape):
@@ -147,14 +142,13 @@ class PoseFromPoints(FloatIsland):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class PoseFromFeatures(FloatIsland):
+class PoseFromFeatures(FloatLayer):
     """Features (B, H, W, C) -> pose in units of 90 degrees (B, 3): global mean, one dense layer.
 
     Float, because an int8 output over +-99 degrees would move in steps of 0.8.
     """
 
-    mean_dense = True
-    """`edgeface.quantize.integer` may round it where it is no answer but a condition of the next stage."""
+    quantization = KeepFloat(mean_dense=True)
 
     def build(self, input_shape):
         self.kernel = self.add_weight(shape=(input_shape[-1], 3), initializer="glorot_uniform", name="kernel")
@@ -168,7 +162,7 @@ class PoseFromFeatures(FloatIsland):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Degrees(FloatIsland):
+class Degrees(FloatLayer):
     """Units of 90 degrees -> degrees, any shape."""
 
     def call(self, unit):
@@ -176,10 +170,10 @@ class Degrees(FloatIsland):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class BinExpectation(FloatIsland):
+class BinExpectation(FloatLayer):
     """Bin logits (B, 3, N) -> angles (B, 3) degrees: softmax, then the mean of the bin centres (Hopenet; CCR 3.1)."""
 
-    float_entry = True
+    quantization = KeepFloat(exact_entry=True)
 
     def __init__(self, low_deg: float, high_deg: float, **kwargs):
         super().__init__(**kwargs)
@@ -204,7 +198,7 @@ class BinExpectation(FloatIsland):
 class ChannelSlice(keras.layers.Layer):
     """Channels [start, stop) of (B, H, W, C): the overlapping inputs of AC-DC's two geometry streams."""
 
-    quantization = "inherit"
+    quantization = SameScale()
 
     def __init__(self, start: int, stop: int, **kwargs):
         super().__init__(**kwargs)
@@ -221,7 +215,7 @@ class ChannelSlice(keras.layers.Layer):
         return {**super().get_config(), "start": self.start, "stop": self.stop}
 
 
-def _unnormalised_attention(maps, sharpness: float = 1.0):
+def _unnormalized_attention(maps, sharpness: float = 1.0):
     """exp of the maps less their maximum: in (0, 1], the softmax times a constant per map."""
     shifted = maps - ops.max(maps, axis=(1, 2), keepdims=True)
     return ops.exp(shifted * sharpness if sharpness != 1.0 else shifted)

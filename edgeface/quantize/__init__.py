@@ -1,40 +1,43 @@
-"""Quantisation-aware training for functional Keras 3 models, on any backend.
+"""Quantization-aware training and int8 export for functional Keras 3 models.
 
-    twin = quantize_aware(model)            # fake-quantised clone: same inputs, same output keys, weights copied in
-    calibrate(twin, batches)                # every activation range from data
-    twin.compile(...); twin.fit(...)        # fine-tune; ranges keep moving slowly, or not at all (Recipe.ranges)
-    assert not uncalibrated(twin)
-    coverage(twin)                          # every layer that is still float, and why
-    tuned = to_float(twin, model)           # the tuned weights in the float structure
+    quantized = quantize_aware(model)       # fake-quantized copy: same inputs, same output keys, weights copied in
+    calibrate(quantized, batches)           # every activation range from data
+    quantized.compile(...); quantized.fit(...)
+    coverage(quantized)                     # every layer that is still float, and why
+    data = to_int8(quantized)               # the .tflite file; the one step that needs TensorFlow
+    tuned = to_float(quantized, model)      # the tuned weights in the float structure
 
-and, where they pay: `equalise` before, `correct_bias` after `calibrate`, `sensitivity` to see which tensor hurts.
-docs/qat.md shows it on a network from end to end.
-
-    data = to_int8(twin)                    # the .tflite file; the one step that needs TensorFlow
+Where they pay: `equalize` before, `correct_bias` after `calibrate`, `sensitivity` to see which tensor costs most.
+docs/quantize.md shows it on a network from end to end. Keras and numpy are all that this needs, and of the rest of
+edgeface it uses `errors` alone.
 """
 
+from edgeface.quantize.annotations import FixedRange, KeepFloat, SameScale
 from edgeface.quantize.bias_correction import correct_bias
 from edgeface.quantize.coverage import Uncovered, coverage
-from edgeface.quantize.equalize import equalise
+from edgeface.quantize.equalize import equalize
 from edgeface.quantize.export import to_int8
 from edgeface.quantize.layers import FakeQuant, FloatGate, QuantKernel
 from edgeface.quantize.ranges import METHODS, calibrate, uncalibrated
 from edgeface.quantize.recipe import Recipe
+from edgeface.quantize.rewrite import quantize_aware, to_float
 from edgeface.quantize.sensitivity import Sensitivity, sensitivity
-from edgeface.quantize.twin import quantize_aware, to_float
 
 __all__ = [
     "METHODS",
     "FakeQuant",
+    "FixedRange",
     "FloatGate",
+    "KeepFloat",
     "QuantKernel",
     "Recipe",
+    "SameScale",
     "Sensitivity",
     "Uncovered",
     "calibrate",
     "correct_bias",
     "coverage",
-    "equalise",
+    "equalize",
     "quantize_aware",
     "sensitivity",
     "to_float",

@@ -16,25 +16,32 @@ from edgeface.quantize.layers import QuantKernel
 from edgeface.quantize.switches import unrounded
 
 
-def correct_bias(twin: keras.Model, batches: Iterable[Any]) -> dict[str, float]:
-    """Folds each weighted layer's mean error on the batches, per channel, into its bias or its batch norm's beta.
+def correct_bias(model: keras.Model, batches: Iterable[Any]) -> dict[str, float]:
+    """Fold each weighted layer's mean error on the batches, per channel, into its bias or its batch norm's beta.
 
     Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (ICCV 2019), the empirical
-    form (appendix D): layer by layer, each after those before it were corrected. Here in two passes over all faces at
-    once: one with nothing rounded, whose means are kept; one as quantised, in which each layer is corrected as it is
-    reached. Give a hundred images or so, and `calibrate` first.
+    form (appendix D): layer by layer, each after those before it were corrected. Here in two passes over all images at
+    once: one with nothing rounded, whose means are kept; one with rounding, in which each layer is corrected as it is
+    reached. A layer that is called several times, or has neither bias nor beta, is left as it is.
 
-    Returns {layer: its largest shift, as a share of the largest mean size of a channel}. A layer that is called several
-    times, or has neither bias nor beta, is left alone. InputError: no batch.
+    Args:
+        model: a calibrated quantized model; changed in place.
+        batches: of inputs or (inputs, targets); a hundred images or so.
+
+    Returns:
+        {layer: its largest shift, as a share of the largest mean size of a channel}.
+
+    Raises:
+        InputError: there is no batch.
     """
-    parts = [inputs_of(twin, batch) for batch in batches]
+    parts = [inputs_of(model, batch) for batch in batches]
     if not parts:
         raise InputError("batches must hold at least one batch. Received: none")
     inputs = keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
-    calls = Counter(id(call.layer) for call in read_graph(twin).calls)
+    calls = Counter(id(call.layer) for call in read_graph(model).calls)
     kernels = [
         call.layer
-        for call in read_graph(twin).calls
+        for call in read_graph(model).calls
         if isinstance(call.layer, QuantKernel) and calls[id(call.layer)] == 1 and _place(call.layer)
     ]
     means: dict[str, np.ndarray] = {}
@@ -55,10 +62,10 @@ def correct_bias(twin: keras.Model, batches: Iterable[Any]) -> dict[str, float]:
             for layer in kernels:
                 layer.observer = observer
             if observer is keep:
-                with unrounded(twin):
-                    twin(inputs, training=False)
+                with unrounded(model):
+                    model(inputs, training=False)
             else:
-                twin(inputs, training=False)
+                model(inputs, training=False)
     finally:
         for layer in kernels:
             layer.observer = None
@@ -66,7 +73,7 @@ def correct_bias(twin: keras.Model, batches: Iterable[Any]) -> dict[str, float]:
 
 
 def add_to_output(layer: QuantKernel, shift: np.ndarray) -> None:
-    """Moves what the layer gives by `shift` (channels,), through its beta or its bias."""
+    """Move the layer's output by `shift` (channels,), through its beta or its bias."""
     place = _place(layer)
     if place == "bias" and layer.norm:
         factor = 1 / np.sqrt(ops.convert_to_numpy(layer.moving_variance) + layer.norm["epsilon"])

@@ -1,4 +1,4 @@
-"""What a twin leaves in float, read off its graph: one missing fake-quant makes what follows float without a word."""
+"""Which layers of a quantized model stay float, read off its graph: one missing fake-quant makes what follows float."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 
 from edgeface.quantize.keras_graph import read_graph
-from edgeface.quantize.kinds import inherits, is_island, reason_against
+from edgeface.quantize.kinds import inherits, keeps_float, reason_against
 from edgeface.quantize.layers import FakeQuant, FloatGate, QuantKernel
 
 
@@ -19,13 +19,17 @@ class Uncovered:
     reason: str
 
 
-def coverage(twin: keras.Model) -> list[Uncovered]:
-    """Every layer of `twin` that stays float, in the graph's order, and why. Float islands are among them.
+def coverage(model: keras.Model) -> list[Uncovered]:
+    """Every layer of a quantized model that stays float, in the graph's order, and why; `KeepFloat` layers among them.
 
-    A layer is int8 where everything it reads is on a grid and so is what it gives: it inherits its input's, or nothing
-    but a FakeQuant reads it. (What the converter does inside an island is for the file's own inspection to see.)
+    A layer is int8 where everything it reads is on a quantization grid and so is its output: it inherits its input's,
+    or nothing but a FakeQuant reads it. What the converter does inside a float layer shows in the file alone, see
+    `coverage_check`.
+
+    Args:
+        model: made by `quantize_aware`.
     """
-    graph = read_graph(twin)
+    graph = read_graph(model)
     on_grid: set = set()
     found: dict[str, Uncovered] = {}
     for call in graph.calls:
@@ -41,8 +45,8 @@ def coverage(twin: keras.Model) -> list[Uncovered]:
             for reader in graph.readers[slot]
         )
         reason = None
-        if is_island(layer):
-            reason = f"float island ({type(layer).__name__})"
+        if keeps_float(layer):
+            reason = f"kept float ({type(layer).__name__})"
         elif not isinstance(layer, QuantKernel) and reason_against(layer):
             reason = reason_against(layer)
         elif off:
@@ -50,9 +54,9 @@ def coverage(twin: keras.Model) -> list[Uncovered]:
         elif inherits(layer):
             on_grid.update(call.outputs)
         elif not ranged:
-            reason = "its output is not fake-quantised"
+            reason = "its output is not fake-quantized"
         elif not isinstance(layer, QuantKernel) and layer.weights:
-            reason = "its weights are not fake-quantised"
+            reason = "its weights are not fake-quantized"
         if reason:
             found.setdefault(layer.name, Uncovered(layer.name, reason))
     return list(found.values())

@@ -1,4 +1,4 @@
-"""What an int8 file computes in float, against what `edgeface.quantize.coverage` says of the twin that it was made of."""
+"""What an int8 file computes in float, against what `edgeface.quantize.coverage` says of the model it was made from."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from edgeface.quantize.layers import FloatGate
 from edgeface.quantize.tflite_graph import Graph, Op
 
 
-def check(graph: Graph, twin: keras.Model, output_layers: dict[str, str]) -> None:
-    """InputError where a layer is float in the file and int8 in the twin, or has int8 weights and is float in the twin;
-    or where the file cannot run.
+def check(graph: Graph, model: keras.Model, output_layers: dict[str, str]) -> None:
+    """InputError where a layer is float in the file and int8 in the model, or has int8 weights and is float in the
+    model; or where the file cannot run.
 
-    output_layers: output name -> the layer that makes it. (The operator that makes an output bears the output's name.)
+    Args:
+        graph: the file's.
+        model: the quantized model that was converted.
+        output_layers: output name -> the layer that makes it. (The operator that makes an output has its name.)
     """
-    layers = layers_by_name(twin)
-    announced = {uncovered.name for uncovered in coverage(twin)}
+    layers = layers_by_name(model)
+    announced = {uncovered.name for uncovered in coverage(model)}
     makers = {graph.output_names[name]: layer for name, layer in output_layers.items()}
     expected = announced | {name for name, layer in layers.items() if isinstance(layer, FloatGate)}
     weighted = {name for name in announced if getattr(layers[name], "weights", None)}

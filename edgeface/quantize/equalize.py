@@ -1,4 +1,4 @@
-"""Cross-layer equalisation: scales moved between neighbours, so that one per-tensor range suits all channels."""
+"""Cross-layer equalization: scales moved between neighbors, so that one per-tensor range suits all channels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PASSING = (
     layers.Identity,
 )
 _FIRST = (layers.Conv2D, layers.DepthwiseConv2D)
-_LIMIT = 1e4  # of a scale: a channel that is all but dead must not blow up its neighbour
+_LIMIT = 1e4  # of a scale: a channel that is all but dead must not blow up its neighbor
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,20 @@ class Pair:
     second: Any
 
 
-def equalise(model: keras.Model, sweeps: int = 10) -> tuple[keras.Model, tuple[str, ...]]:
-    """A copy of a float model that computes the same, with each pair's channels of equal size, and the pairs' names.
+def equalize(model: keras.Model, sweeps: int = 10) -> tuple[keras.Model, tuple[str, ...]]:
+    """Cross-layer equalization: each pair of neighbors with channels of equal size, the function unchanged.
 
     Nagel et al. (ICCV 2019), section 4.1: with r1, r2 the largest weight of channel i in the first layer's output
     (batch norm folded in) and in the second's input, s = sqrt(r1 r2) / r2 divides the one and multiplies the other.
-    Swept until it settles. Only where the graph allows: Conv2D or DepthwiseConv2D, perhaps a batch norm, ReLU (no other
-    activation: s must pass), pooling or resizing, Conv2D or DepthwiseConv2D, each reading the last alone; no layer that
-    is called twice.
+    Only where the graph allows: Conv2D or DepthwiseConv2D, perhaps a batch norm, ReLU (no other activation: s must
+    pass), pooling or resizing, Conv2D or DepthwiseConv2D, each reading the last alone; no layer that is called twice.
+
+    Args:
+        model: float and functional; it is not changed.
+        sweeps: passes over all pairs, at most; fewer where the scales have settled.
+
+    Returns:
+        The equalized copy and the pairs' names, "first - second".
     """
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
@@ -53,7 +59,7 @@ def equalise(model: keras.Model, sweeps: int = 10) -> tuple[keras.Model, tuple[s
         for p in find_pairs(read_graph(model))
     ]
     for _ in range(sweeps):
-        moved = max((_equalise(pair) for pair in pairs), default=0.0)
+        moved = max((_equalize(pair) for pair in pairs), default=0.0)
         if moved < 1e-3:
             break
     return copy, tuple(f"{p.first.name} - {p.second.name}" for p in pairs)
@@ -96,8 +102,8 @@ def _scales(norm) -> bool:
     return bool(norm.scale and norm.center)
 
 
-def _equalise(pair: Pair) -> float:
-    """Moves one pair's scales; returns how far from 1 the largest is, as |log|."""
+def _equalize(pair: Pair) -> float:
+    """Move one pair's scales; returns how far from 1 the largest is, as |log|."""
     first, second = _kernel(pair.first), _kernel(pair.second)
     gain = 1.0
     if pair.norm is not None:

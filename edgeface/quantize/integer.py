@@ -1,7 +1,4 @@
-"""The last float operators of a twin whose heads are cut off: the answers of one stage that condition the next.
-
-A float island that declares ``mean_dense = True`` is a dense layer (``kernel``, ``bias``) on its input's spatial mean.
-"""
+"""The last float operators of a quantized model without its heads: answers of one stage that condition the next."""
 
 from __future__ import annotations
 
@@ -10,28 +7,32 @@ from typing import Any
 import keras
 from keras import layers, tree
 
+from edgeface.quantize.annotations import annotation_of
 from edgeface.quantize.keras_graph import Call, Graph, Slot, read_graph
 from edgeface.quantize.layers import FakeQuant, FloatGate, QuantKernel
 
 
-def integer_conditioning(twin: keras.Model) -> keras.Model:
-    """A twin whose ``mean_dense`` islands are int8 where only the trunk reads them; weights and layers are shared.
+def integer_conditioning(model: keras.Model) -> keras.Model:
+    """The model with its `KeepFloat(mean_dense=True)` layers in int8 where only int8 layers read them.
 
     A model's answer must be float: 255 steps are few for it. As the condition of a squeeze-and-excitation they are
-    many. Here the mean keeps the features' grid, the dense layer's kernel is rounded, and the range that the twin
-    measured behind the island closes it.
+    many. Here the mean keeps the features' grid, the dense layer's kernel is rounded, and its output gets the range
+    that was measured behind the float layer.
+
+    Args:
+        model: a calibrated quantized model. The result shares its layers and weights.
     """
-    graph = read_graph(twin)
-    tensors: dict[Slot, Any] = dict(zip(tree.flatten(graph.inputs), twin.inputs, strict=True))
+    graph = read_graph(model)
+    tensors: dict[Slot, Any] = dict(zip(tree.flatten(graph.inputs), model.inputs, strict=True))
     made_by = {slot: call for call in graph.calls for slot in call.outputs}
     for call in graph.calls:
-        if getattr(call.layer, "mean_dense", False) and _conditions(graph, call):
+        if getattr(annotation_of(call.layer), "mean_dense", False) and _conditions(graph, call):
             results = [_in_int8(call, made_by, tensors)]
         else:
             results = call.run(call.layer, tensors)
         tensors.update(zip(call.outputs, results, strict=True))
     ends = tree.map_structure(lambda slot: tensors[slot], graph.outputs)
-    return keras.Model(twin.inputs[0], ends, name=twin.name)
+    return keras.Model(model.inputs[0], ends, name=model.name)
 
 
 def _conditions(graph: Graph, call: Call) -> bool:

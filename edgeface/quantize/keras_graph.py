@@ -1,4 +1,4 @@
-"""A functional Keras model as a flat list of layer calls: the one reader of Keras' graph internals in `edgeface.quantize`.
+"""A functional Keras model as a flat list of layer calls: the one reader of Keras' graph internals in this package.
 
 Keras has no public way to walk a functional graph call by call (`clone_model` maps one layer to one layer, so nothing
 can be fused). Used here, of Keras 3.15: `model._nodes_by_depth`, `layer._inbound_nodes`, `node.operation`,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from keras import layers
 
+from edgeface.quantize.annotations import FixedRange, KeepFloat, SameScale, annotation_of
+
 KERNELS = {
     layers.Conv2D: "conv",
     layers.DepthwiseConv2D: "depthwise",
@@ -41,20 +43,21 @@ RANGED = (layers.Concatenate, layers.GlobalAveragePooling2D, layers.LeakyReLU)
 FIXED_RANGES = {"sigmoid": (0.0, 255 / 256), "tanh": (-1.0, 127 / 128)}
 
 
-def is_island(layer) -> bool:
-    """A layer that declares itself float."""
-    return bool(getattr(layer, "float_island", False))
+def keeps_float(layer) -> bool:
+    """Whether a layer declares that it computes in float32."""
+    return isinstance(annotation_of(layer), KeepFloat)
 
 
 def inherits(layer) -> bool:
-    """A layer whose output keeps its input's range; custom layers declare it: `quantization = "inherit"`."""
+    """Whether a layer's output keeps its input's range; custom layers declare it: ``quantization = SameScale()``."""
     linear = type(layer) is layers.Activation and activation_of(layer) == "linear"
-    return linear or type(layer) in INHERITING or getattr(layer, "quantization", None) == "inherit"
+    return linear or type(layer) in INHERITING or isinstance(annotation_of(layer), SameScale)
 
 
 def declared_range(layer) -> tuple[float, float] | None:
-    """The output range (low, high) that a custom layer declares, `quantization_range`; what lies outside saturates."""
-    return getattr(layer, "quantization_range", None)
+    """The output range (low, high) that a custom layer declares, `FixedRange`; what lies outside saturates."""
+    declared = annotation_of(layer)
+    return (declared.low, declared.high) if isinstance(declared, FixedRange) else None
 
 
 def activation_of(layer) -> str | None:
@@ -73,7 +76,7 @@ def relu_of(layer) -> str | None:
 
 
 def reason_against(layer) -> str | None:
-    """Why a layer has no int8 form here, or None. Batch norm's depends on its place: see `twin`."""
+    """Why a layer has no int8 form here, or None. Batch norm's depends on its place: see `rewrite`."""
     kind = type(layer)
     if getattr(layer, "data_format", "channels_last") != "channels_last":
         return "its data_format is not channels_last"
@@ -96,7 +99,7 @@ def reason_against(layer) -> str | None:
     if kind is layers.UpSampling2D and layer.interpolation not in ("nearest", "bilinear"):
         return f"its interpolation {layer.interpolation} has no int8 form here"
     if inherits(layer) or declared_range(layer):
-        # Its own rounding is not the twin's to know, and the converter would round them without a word.
+        # The converter would round them silently, and nothing here knows how.
         return "it has weights, which only Keras' own layers may have in int8" if layer.weights else None
     if relu_of(layer):
         return None

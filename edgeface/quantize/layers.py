@@ -1,4 +1,4 @@
-"""What a fake-quantised twin is made of: FakeQuant (activations), QuantKernel (weights), FloatGate (the way out).
+"""The layers of a quantized model: FakeQuant (activations), QuantKernel (weights), FloatGate (where int8 ends).
 
 They always compute in float32, whatever the dtype policy: bfloat16 has 8 significant bits, too few to tell the steps of
 an int8 grid apart. `fake_quant_with_min_max_vars` is called inside `call` only: on a symbolic tensor Keras drops its
@@ -15,7 +15,7 @@ from keras.quantizers import fake_quant_with_min_max_vars
 
 _SMALLEST_WIDTH = 1e-4  # of an activation range: a tensor that was all zero still needs a scale
 LEARNING_GAIN = 100.0
-"""How much faster than a weight a learned range moves: a step of Adam at rate r changes the range by a factor of up to
+"""A learned range moves this much faster than a weight: a step of Adam at rate r changes it by a factor of up to
 exp(100 r). (TQT, the same parametrisation, trains thresholds at 1e-2 beside weights at 1e-6.)"""
 _LEAST = -3e38  # all but the least float32
 _ACTIVATIONS = {None: lambda x: x, "relu": ops.relu, "relu6": ops.relu6}
@@ -27,7 +27,7 @@ class FakeQuant(keras.layers.Layer):
 
     fixed_range: (low, high) for good; None: the range is set by `calibrate` and, when `moving`, followed in training by
         range += (1 - ema_decay) * (batch range - range), until `freeze_after` such steps have passed.
-    learned: the optimiser moves the range: low * exp(100 log_low) and high * exp(100 log_high) of two trainable scalars
+    learned: the optimizer moves the range: low * exp(100 log_low) and high * exp(100 log_high) of two trainable scalars
         that start at 0 (logarithms, so that both keep their sign and Adam's steps are relative: TQT, Jain et al.,
         MLSys 2020). Their gradient is that of LSQ (Esser et al., ICLR 2020; with a low end of its own: LSQ+): it knows
         the rounding inside the range, where fake-quant's own gradient sees what is clipped alone. What is computed is
@@ -166,11 +166,11 @@ def _learnable(x, low, high, bits: int):
 
 @keras.saving.register_keras_serializable("edgeface")
 class FloatGate(keras.layers.Layer):
-    """Where values leave the int8 trunk for a float layer: times 1 + 2**-20, one multiplication that must be float.
+    """Where int8 values enter a float layer: times 1 + 2**-20, one multiplication that must be float.
 
     Without it the converter pulls the float layer's first operators into int8, with ranges of its own making (a mean
     after a fake-quant keeps the input's scale; a matmul between two fake-quants has its weights rounded). A factor of 1
-    would be optimised away.
+    would be optimized away.
 
     firm: a maximum with less than any value behind it. The converter folds the factor alone into a kernel or a ReLU
         that reads it, and takes that layer into int8; past a maximum it does not.
@@ -297,7 +297,7 @@ class QuantKernel(keras.layers.Layer):
             reach = ops.maximum(largest, 1e-6) * margin
             return fake_quant_with_min_max_vars(kernel, -reach, reach, num_bits=self.bits, narrow_range=True)
         if self.op != "conv":
-            # Channels last, for JAX: there Keras' fake-quant heeds `axis` in the gradient alone. (twin.py takes no
+            # Channels last, for JAX: there Keras' fake-quant heeds `axis` in the gradient alone. (rewrite.py takes no
             # depthwise kernel with a multiplier.)
             kernel, size = ops.swapaxes(kernel, 2, 3), ops.swapaxes(size, 2, 3)
         reach = ops.max(size, axis=(0, 1, 2))

@@ -24,26 +24,38 @@ other, and x86 breaks ties to even, arm64 upward: an int8 file would answer diff
 
 
 def calibrate(
-    twin: keras.Model,
+    model: keras.Model,
     batches: Iterable[Any],
     method: str = "minmax",
     percentile: float = 99.99,
     ema_decay: float = 0.9,
     progress: bool = True,
 ) -> int:
-    """Set every activation range of `twin` from `batches` of inputs or of (inputs, targets); returns how many it read.
+    """Set every activation range of a quantized model from data.
 
-    The twin runs in observation mode: kernels are rounded as ever, activations pass unrounded, so that no range depends
-    on another. method:
-        "minmax": the extremes of all batches: nothing that was seen is clipped. (An attention map's peak is an outlier
-            by nature: clip it and the landmark moves.)
-        "percentile": the mean over the batches of the (100 - percentile)th and percentile-th percentile.
-        "mse": the range whose rounding and clipping together have the least mean squared error on all batches' values
-            (as in Nagel et al., "A White Paper on Neural Network Quantization", 2021, section 3.1.2): ends shrunk from
-            the extremes in steps of 2 % (by ratio), together, then each alone.
-        "ema": a moving average of the batches' extremes.
-    InputError: an unknown method, a percentile outside (50, 100], no batch, a value that is not finite, or images that
-    lie outside `Recipe.input_range` (by more than a step) or fill less than a twentieth of it.
+    Kernels are rounded meanwhile, activations pass unrounded, so that no range depends on another.
+
+    Args:
+        model: made by `quantize_aware`; changed in place.
+        batches: of inputs or (inputs, targets), as the model takes them.
+        method: how a range is found.
+            "minmax": the extremes of all batches: nothing that was seen is clipped. (An attention map's peak is an
+            outlier by nature: clip it and the landmark moves.)
+            "percentile": the mean over the batches of the (100 - percentile)th and percentile-th percentile.
+            "mse": the range whose rounding and clipping together have the least mean squared error on all batches'
+            values (Nagel et al., "A White Paper on Neural Network Quantization", 2021, section 3.1.2): ends shrunk
+            from the extremes in steps of 2 % (by ratio), together, then each alone.
+            "ema": a moving average of the batches' extremes.
+        percentile: for "percentile", in (50, 100].
+        ema_decay: for "ema", the share of the old range that is kept at each batch.
+        progress: show a progress bar.
+
+    Returns:
+        How many batches were read.
+
+    Raises:
+        InputError: an unknown method, a percentile outside its interval, no batch, a value that is not finite, or
+            images that lie outside `Recipe.input_range` (by more than a step) or fill less than a twentieth of it.
     """
     if method not in METHODS:
         raise InputError(must_be_one_of("method", METHODS, method))
@@ -51,7 +63,7 @@ def calibrate(
         raise InputError(f"percentile must be in (50, 100]. Received: {percentile}")
     observed: dict[str, list[tuple[float, float]]] = {}
     histograms: dict[str, list[np.ndarray]] = {}
-    everything, of_images = _fake_quants(twin), _input_ranges(twin)
+    everything, of_images = _fake_quants(model), _input_ranges(model)
     images = {quant.name: (np.inf, -np.inf) for quant in of_images}
     quants = [q for q in everything if q.fixed_range is None]
 
@@ -81,7 +93,7 @@ def calibrate(
             seen = quant.fixed_range is None or quant.name in images
             quant.observer = observer(quant.name) if seen else _ignore
         for batch in track(batches, "calibrating", disable=not progress, transient=True):
-            twin(inputs_of(twin, batch), training=False)
+            model(inputs_of(model, batch), training=False)
             count += 1
     finally:
         for quant in everything:
@@ -118,18 +130,18 @@ def least_squares_range(
     return min([best, *((best[0], high * s) for s in _SHRINKS)], key=cost)
 
 
-def uncalibrated(twin: keras.Model) -> list[str]:
-    """Names of the activation ranges that neither data nor training has set: such a twin must not be converted."""
-    return [q.name for q in _fake_quants(twin) if q.fixed_range is None and not keras.ops.convert_to_numpy(q.steps)]
+def uncalibrated(model: keras.Model) -> list[str]:
+    """Names of the activation ranges that neither data nor training has set: such a model cannot be converted."""
+    return [q.name for q in _fake_quants(model) if q.fixed_range is None and not keras.ops.convert_to_numpy(q.steps)]
 
 
-def _fake_quants(twin: keras.Model) -> list[FakeQuant]:
-    return [layer for layer in layers_by_name(twin).values() if isinstance(layer, FakeQuant)]
+def _fake_quants(model: keras.Model) -> list[FakeQuant]:
+    return [layer for layer in layers_by_name(model).values() if isinstance(layer, FakeQuant)]
 
 
-def _input_ranges(twin: keras.Model) -> list[FakeQuant]:
+def _input_ranges(model: keras.Model) -> list[FakeQuant]:
     """The fixed ranges that network inputs are read with."""
-    graph = read_graph(twin)
+    graph = read_graph(model)
     inputs = set(keras.tree.flatten(graph.inputs))
     found = [c.layer for c in graph.calls if isinstance(c.layer, FakeQuant) and set(c.inputs) <= inputs]
     return [layer for layer in found if layer.fixed_range is not None]

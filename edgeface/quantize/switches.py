@@ -1,4 +1,4 @@
-"""A twin with its rounding switched off, in whole or in part: what float would answer, and what one grid costs."""
+"""A quantized model with its rounding switched off, in whole or in part."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from edgeface.quantize.layers import FakeQuant, QuantKernel
 
 
 @contextmanager
-def unrounded(twin: keras.Model, but: str | None = None) -> Iterator[None]:
-    """Within it nothing is rounded, except by the layer named `but`. Call the twin itself: `predict` keeps a compiled
+def unrounded(model: keras.Model, but: str | None = None) -> Iterator[None]:
+    """Within it nothing is rounded, except by the layer named `but`. Call the model itself: `predict` keeps a compiled
     graph from before."""
-    layers = [layer for layer in layers_by_name(twin).values() if isinstance(layer, (FakeQuant, QuantKernel))]
+    layers = [layer for layer in layers_by_name(model).values() if isinstance(layer, (FakeQuant, QuantKernel))]
     before = [(layer, layer.observer, getattr(layer, "exact", None)) for layer in layers]
     try:
         for layer in layers:

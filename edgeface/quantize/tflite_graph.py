@@ -26,15 +26,15 @@ class Tensor:
     dynamic: bool
     """A dimension is only known at run time."""
     scale: float | None = None
-    """Of a per-tensor quantised tensor; a per-channel one has None."""
+    """Scale of a per-tensor quantized tensor; None for a per-channel one."""
     zero_point: int | None = None
     scales: tuple[float, ...] = ()
-    """One a tensor or one a channel; () where it is not quantised."""
+    """One per tensor or one per channel; () where it is not quantized."""
     zero_points: tuple[int, ...] = ()
     axis: int = 0
     """The channels' axis of a per-channel tensor."""
     largest: float = 0.0
-    """Of a constant in float16 or float32: its largest magnitude; NaN where one is not a number."""
+    """Largest magnitude of a constant in float16 or float32; NaN where one is not a number."""
 
     @property
     def elements(self) -> int:

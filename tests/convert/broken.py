@@ -10,6 +10,7 @@ from keras import layers
 from edgeface.convert.tflite import exported, to_tflite, with_full_range
 from edgeface.convert.variants import VARIANTS
 from edgeface.models.layers import SpatialExpectation
+from edgeface.quantize.annotations import KeepFloat
 from edgeface.quantize.export import converter_for, rename_ends
 from tests.convert import tiny
 
@@ -34,7 +35,7 @@ def network(middle=lambda x: x, head=None, scale: float = 1.0) -> keras.Model:
 def hidden_float_conv() -> bytes:
     """Post-training quantisation that was told to leave one conv alone."""
     model = network()
-    model.get_layer("second").float_island = True
+    model.get_layer("second").quantization = KeepFloat()
     return to_tflite(model, VARIANTS["int8_ptq"], tiny.crops(tiny.ACDC, 8))
 
 

@@ -1,4 +1,4 @@
-"""The `int8_logits` file: not one float operator, and the host's few lines give the twin's own answers."""
+"""The `int8_logits` file: not one float operator, and the host's few lines give the model's own answers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tests.convert import tiny
 
 
 def calibrated(config):
-    twin = qat.quantize_aware(tiny.trained_like(config))
-    qat.calibrate(twin, [tiny.crops(config, 16).astype(np.float32)], progress=False)
-    return twin
+    quantized = qat.quantize_aware(tiny.trained_like(config))
+    qat.calibrate(quantized, [tiny.crops(config, 16).astype(np.float32)], progress=False)
+    return quantized
 
 
 def test_no_operator_computes_in_float(tiny_files):
@@ -47,8 +47,8 @@ def test_the_host_decodes_what_the_device_would(tiny_files):
 
 
 def test_conditioning_moves_by_rounding_alone():
-    twin = calibrated(tiny.ACDC)
-    cut = deploy(twin, head=False)
+    quantized = calibrated(tiny.ACDC)
+    cut = deploy(quantized, head=False)
     images = tiny.crops(tiny.ACDC, 8, seed=3).astype(np.float32)
     before = cut.predict_on_batch(images)
     after = integer_conditioning(cut).predict_on_batch(images)
@@ -57,7 +57,7 @@ def test_conditioning_moves_by_rounding_alone():
         assert 0 < off.max() < 0.1 * np.ptp(value) and off.mean() < 0.01 * np.ptp(value), key
 
 
-def test_the_papers_mask_stays_a_float_island():
+def test_the_papers_mask_stays_float():
     config = replace(tiny.ACDC, mask_form="minmax")
     variant = VARIANTS["int8_logits"]
     source = _on_the_grid(deploy(calibrated(config), head=False), variant)

@@ -125,7 +125,9 @@ def test_what_tfmot_does_not_do_by_itself_is_on_record(reference):
 
 
 def test_an_unknown_layer_is_refused_by_name(reference):
-    assert "must have a tf_keras twin or be a float island. Received: odd (LayerNormalization)" in reference.printed
+    assert (
+        "must have a tf_keras counterpart or declare KeepFloat. Received: odd (LayerNormalization)" in reference.printed
+    )
 
 
 def test_a_row_is_kept_until_its_settings_change(tmp_path, monkeypatch):

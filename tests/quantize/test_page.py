@@ -1,4 +1,4 @@
-"""docs/qat.md, run as it stands."""
+"""docs/quantize.md, run as it stands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "qat.md"
+PAGE = Path(__file__).parents[2] / "docs" / "quantize.md"
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +30,14 @@ def ran() -> tuple[dict, str]:
 
 def test_the_page_s_example_is_int8_and_near_its_twin(ran):
     names, printed = ran
-    assert names["coverage"](names["twin"]) == []
+    assert names["coverage"](names["quantized"]) == []
     assert (names["steps"] < 0.5).mean() > 0.9 and names["steps"].max() < 3, printed
     dtypes = {d["name"]: d["dtype"].__name__ for d in names["interpreter"].get_input_details()}
     assert dtypes == {"image": "uint8"}
 
 
 def test_the_page_s_island_is_named(ran):
-    assert "p: float island (Softmax)" in ran[1]
+    assert "p: kept float (Softmax)" in ran[1]
 
 
 def test_the_page_s_tensors_are_ordered_by_their_cost(ran):

@@ -1,4 +1,4 @@
-"""The fake-quantised twin: its graph, its arithmetic, its ranges and its training, on whichever backend runs."""
+"""The fake-quantized model: its graph, its arithmetic, its ranges and its training, on whichever backend runs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _fitted(model: keras.Model, seed: int = 1) -> keras.Model:
 
 
 def _network() -> keras.Model:
-    """Conv + BN + ReLU, a depthwise one, a skip, two heads on one shared layer, an island."""
+    """Conv + BN + ReLU, a depthwise one, a skip, two heads on one shared layer, a layer that is kept float."""
     keras.utils.set_random_seed(1)
     image = keras.Input((16, 16, 1), name="image")
     x = layers.ZeroPadding2D(1, name="pad")(image)
@@ -66,12 +66,12 @@ def toy() -> keras.Model:
 
 
 @pytest.fixture(scope="module")
-def toy_twin(toy) -> keras.Model:
-    twin = quantize_aware(toy)
-    assert set(uncalibrated(twin)) == {"stem_relu", "dw_bn", "sum_step1", "sum_relu", "transfer", "transfer_2"}
-    assert calibrate(twin, [_images(), (_images(seed=1), {"points": None})], progress=False) == 2
-    assert uncalibrated(twin) == []
-    return twin
+def quantized_toy(toy) -> keras.Model:
+    quantized = quantize_aware(toy)
+    assert set(uncalibrated(quantized)) == {"stem_relu", "dw_bn", "sum_step1", "sum_relu", "transfer", "transfer_2"}
+    assert calibrate(quantized, [_images(), (_images(seed=1), {"points": None})], progress=False) == 2
+    assert uncalibrated(quantized) == []
+    return quantized
 
 
 def _numpy(outputs: dict) -> dict[str, np.ndarray]:
@@ -85,46 +85,46 @@ def _step(layer: FakeQuant) -> float:
 # -- the graph
 
 
-def test_twin_has_the_models_interface_and_names(toy, toy_twin):
-    assert toy_twin.name == "toy"
-    assert set(toy_twin.output) == set(toy.output)
-    assert toy_twin.input.shape == toy.input.shape and toy_twin.input.name == "image"
-    for name in ("stem_relu", "dw_bn", "sum_relu", "transfer"):  # a group's last layer names the quantised value
-        assert isinstance(toy_twin.get_layer(name), FakeQuant)
-    assert toy_twin.get_layer("points").input.shape == (None, 8, 8, 5)
-    assert not [layer for layer in toy_twin.layers if isinstance(layer, layers.BatchNormalization)]
+def test_quantized_model_has_the_models_interface_and_names(toy, quantized_toy):
+    assert quantized_toy.name == "toy"
+    assert set(quantized_toy.output) == set(toy.output)
+    assert quantized_toy.input.shape == toy.input.shape and quantized_toy.input.name == "image"
+    for name in ("stem_relu", "dw_bn", "sum_relu", "transfer"):  # a group's last layer names the quantized value
+        assert isinstance(quantized_toy.get_layer(name), FakeQuant)
+    assert quantized_toy.get_layer("points").input.shape == (None, 8, 8, 5)
+    assert not [layer for layer in quantized_toy.layers if isinstance(layer, layers.BatchNormalization)]
 
 
-def test_shared_layer_keeps_one_set_of_weights_and_has_a_range_for_each_call(toy_twin):
-    kernels = [layer for layer in toy_twin.layers if isinstance(layer, QuantKernel)]
+def test_shared_layer_keeps_one_set_of_weights_and_has_a_range_for_each_call(quantized_toy):
+    kernels = [layer for layer in quantized_toy.layers if isinstance(layer, QuantKernel)]
     assert sorted(k.name for k in kernels) == ["dw_conv", "stem_conv", "transfer_raw"]
-    first, second = toy_twin.get_layer("transfer"), toy_twin.get_layer("transfer_2")
+    first, second = quantized_toy.get_layer("transfer"), quantized_toy.get_layer("transfer_2")
     assert float(first.high) != float(second.high)
 
 
-def test_twin_agrees_with_float_within_a_few_steps(toy, toy_twin):
-    expected, got = _numpy(toy(_images())), _numpy(toy_twin(_images(), training=False))
+def test_quantized_model_agrees_with_float_within_a_few_steps(toy, quantized_toy):
+    expected, got = _numpy(toy(_images())), _numpy(quantized_toy(_images(), training=False))
     for key, layer in (("s1_maps", "transfer"), ("s2_maps", "transfer_2")):
-        steps = np.abs(expected[key] - got[key]) / _step(toy_twin.get_layer(layer))
+        steps = np.abs(expected[key] - got[key]) / _step(quantized_toy.get_layer(layer))
         # Image, stem, depthwise, sum, transfer: each rounds its kernel and its output by half a step at most.
         assert steps.max() < 6 and steps.mean() < 1, (key, steps.max(), steps.mean())
     assert np.abs(expected["points"] - got["points"]).max() < 0.02
 
 
-def test_every_quantised_value_lies_on_its_grid(toy_twin):
-    layer = toy_twin.get_layer("transfer")
-    levels = _numpy(toy_twin(_images(), training=False))["s1_maps"] / _step(layer)
+def test_every_quantized_value_lies_on_its_grid(quantized_toy):
+    layer = quantized_toy.get_layer("transfer")
+    levels = _numpy(quantized_toy(_images(), training=False))["s1_maps"] / _step(layer)
     assert np.abs(levels - np.round(levels)).max() < 1e-3  # 0 is on the grid, so its multiples are
 
 
 def test_fewer_bits_give_fewer_levels(toy):
-    twin = quantize_aware(toy, Recipe(activation_bits=3))
-    calibrate(twin, [_images()], progress=False)
-    assert len(np.unique(_numpy(twin(_images()))["s1_maps"])) <= 8
+    quantized = quantize_aware(toy, Recipe(activation_bits=3))
+    calibrate(quantized, [_images()], progress=False)
+    assert len(np.unique(_numpy(quantized(_images()))["s1_maps"])) <= 8
 
 
-def test_kernels_are_symmetric_integers_per_output_channel(toy, toy_twin):
-    kernel = toy_twin.get_layer("stem_conv")
+def test_kernels_are_symmetric_integers_per_output_channel(toy, quantized_toy):
+    kernel = quantized_toy.get_layer("stem_conv")
     folded, bias = kernel.folded()
     conv, norm = toy.get_layer("stem_conv"), toy.get_layer("stem_bn")
     factor = np.asarray(norm.gamma) / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon)
@@ -141,13 +141,13 @@ def test_batch_norm_folds_only_where_nothing_else_reads():
     y = layers.BatchNormalization(name="bn")(x)
     y = layers.ReLU(6.0, name="relu")(y)
     model = _fitted(keras.Model(image, {"before": x, "after": y}))
-    twin = quantize_aware(model)
-    calibrate(twin, [_images(4, 8)], progress=False)
-    assert twin.get_layer("conv_raw").norm is None and twin.get_layer("bn").op == "affine"
-    assert twin.get_layer("relu").activation == "relu6" and coverage(twin) == []
-    expected, got = _numpy(model(_images(4, 8))), _numpy(twin(_images(4, 8), training=False))
+    quantized = quantize_aware(model)
+    calibrate(quantized, [_images(4, 8)], progress=False)
+    assert quantized.get_layer("conv_raw").norm is None and quantized.get_layer("bn").op == "affine"
+    assert quantized.get_layer("relu").activation == "relu6" and coverage(quantized) == []
+    expected, got = _numpy(model(_images(4, 8))), _numpy(quantized(_images(4, 8), training=False))
     # The batch norm's gain (about 1 / std) multiplies the rounding of `before`.
-    assert np.abs(expected["after"] - got["after"]).max() < 6 * _step(twin.get_layer("relu"))
+    assert np.abs(expected["after"] - got["after"]).max() < 6 * _step(quantized.get_layer("relu"))
 
 
 @pytest.mark.parametrize("fold", [True, False])
@@ -161,12 +161,12 @@ def test_shared_batch_norm(fold):
     x = layers.ReLU(name="r2")(norm(convs[1](x)))
     model = keras.Model(image, x)
     model.set_weights([w + 0.1 for w in model.get_weights()])
-    twin = quantize_aware(model)
-    calibrate(twin, [_images(4, 8, 2)], progress=False)
-    kinds = sorted(layer.op for layer in twin.layers if isinstance(layer, QuantKernel))
+    quantized = quantize_aware(model)
+    calibrate(quantized, [_images(4, 8, 2)], progress=False)
+    kinds = sorted(layer.op for layer in quantized.layers if isinstance(layer, QuantKernel))
     assert kinds == (["conv"] if fold else ["affine", "conv", "conv"])
-    error = np.abs(np.asarray(model(_images(4, 8, 2))) - np.asarray(twin(_images(4, 8, 2), training=False)))
-    assert error.max() < 6 * _step(twin.get_layer("r2"))
+    error = np.abs(np.asarray(model(_images(4, 8, 2))) - np.asarray(quantized(_images(4, 8, 2), training=False)))
+    assert error.max() < 6 * _step(quantized.get_layer("r2"))
 
 
 def test_nested_models_are_inlined():
@@ -174,11 +174,11 @@ def test_nested_models_are_inlined():
     inner = keras.Model(inner_image, layers.ReLU(name="r")(layers.Conv2D(2, 3, name="c")(inner_image)), name="inner")
     image = keras.Input((8, 8, 1), name="image")
     model = keras.Model(image, layers.MaxPooling2D(2, name="pool")(inner(image)))
-    twin = quantize_aware(model)
-    calibrate(twin, [_images(4, 8)], progress=False)
-    assert coverage(twin) == [] and isinstance(twin.get_layer("r"), FakeQuant)
-    error = np.abs(np.asarray(model(_images(4, 8))) - np.asarray(twin(_images(4, 8))))
-    assert error.max() < 4 * _step(twin.get_layer("r"))  # nine weights of half a step each, and the output's half
+    quantized = quantize_aware(model)
+    calibrate(quantized, [_images(4, 8)], progress=False)
+    assert coverage(quantized) == [] and isinstance(quantized.get_layer("r"), FakeQuant)
+    error = np.abs(np.asarray(model(_images(4, 8))) - np.asarray(quantized(_images(4, 8))))
+    assert error.max() < 4 * _step(quantized.get_layer("r"))  # nine weights of half a step each, and the output's half
     with pytest.raises(InputError, match="functional"):
         quantize_aware(layers.Dense(3))
 
@@ -186,17 +186,17 @@ def test_nested_models_are_inlined():
 # -- what stays float
 
 
-def test_coverage_names_islands_alone(toy_twin):
-    assert [(u.name, u.reason) for u in coverage(toy_twin)] == [("points", "float island (SpatialExpectation)")]
-    # Its first operator is a maximum, exact in int8 (``float_entry``): nothing stands guard before it.
-    assert not [layer for layer in toy_twin.layers if isinstance(layer, FloatGate)]
+def test_coverage_names_float_layers_alone(quantized_toy):
+    assert [(u.name, u.reason) for u in coverage(quantized_toy)] == [("points", "kept float (SpatialExpectation)")]
+    # Its first operator is a maximum, exact in int8 (``exact_entry``): nothing stands guard before it.
+    assert not [layer for layer in quantized_toy.layers if isinstance(layer, FloatGate)]
 
 
-def test_a_guard_stands_before_an_island_that_the_converter_would_take():
+def test_a_gate_stands_before_a_float_layer_that_the_converter_would_take():
     image = keras.Input((8, 8, 1), name="image")
     features = layers.Conv2D(2, 3, name="conv")(image)
-    twin = quantize_aware(keras.Model(image, {"pose": PoseFromFeatures(name="pose")(features)}))
-    assert [layer.name for layer in twin.layers if isinstance(layer, FloatGate)] == ["conv_float"]
+    quantized = quantize_aware(keras.Model(image, {"pose": PoseFromFeatures(name="pose")(features)}))
+    assert [layer.name for layer in quantized.layers if isinstance(layer, FloatGate)] == ["conv_float"]
 
 
 def test_unsupported_layer_is_an_error_or_listed():
@@ -207,12 +207,12 @@ def test_unsupported_layer_is_an_error_or_listed():
     with pytest.raises(InputError, match=r"odd \(Activation\): activation gelu"):
         quantize_aware(model)
     for recipe in (Recipe(allow_float=True), Recipe(keep_float=("odd",))):
-        twin = quantize_aware(model, recipe)
-        assert [u.name for u in coverage(twin)] == ["odd"]
-        assert isinstance(twin.get_layer("odd_quant"), FakeQuant)
-    twin = quantize_aware(model, Recipe(allow_float=True, keep_float=("last",)))
-    assert [u.name for u in coverage(twin)] == ["odd", "last"]
-    np.testing.assert_array_equal(twin.get_layer("last").kernel, model.get_layer("last").kernel)
+        quantized = quantize_aware(model, recipe)
+        assert [u.name for u in coverage(quantized)] == ["odd"]
+        assert isinstance(quantized.get_layer("odd_quant"), FakeQuant)
+    quantized = quantize_aware(model, Recipe(allow_float=True, keep_float=("last",)))
+    assert [u.name for u in coverage(quantized)] == ["odd", "last"]
+    np.testing.assert_array_equal(quantized.get_layer("last").kernel, model.get_layer("last").kernel)
     with pytest.raises(InputError, match="keep_float must name layers of the model. Received: nowhere"):
         quantize_aware(model, Recipe(keep_float=("nowhere",)))
 
@@ -231,7 +231,7 @@ def test_coverage_sees_a_missing_fake_quant():
     x = QuantKernel("conv", (3, 3, 1, 2), name="conv")(x)
     x = layers.MaxPooling2D(2, name="pool")(x)
     reasons = {u.name: u.reason for u in coverage(keras.Model(image, x))}
-    assert reasons == {"conv": "its output is not fake-quantised", "pool": "it reads float values"}
+    assert reasons == {"conv": "its output is not fake-quantized", "pool": "it reads float values"}
 
 
 # -- ranges
@@ -258,24 +258,24 @@ def _batch(low: float, high: float) -> np.ndarray:
     ],
 )
 def test_calibration_methods(method, expected):
-    twin = quantize_aware(_line(), Recipe(input_range=None))
-    calibrate(twin, [_batch(-2, 6), _batch(-4, 10)], method, percentile=90, progress=False)
-    layer = twin.get_layer("same")
+    quantized = quantize_aware(_line(), Recipe(input_range=None))
+    calibrate(quantized, [_batch(-2, 6), _batch(-4, 10)], method, percentile=90, progress=False)
+    layer = quantized.get_layer("same")
     np.testing.assert_allclose([float(layer.low), float(layer.high)], expected, rtol=1e-4)
     assert layer.observer is None
 
 
 def test_range_always_holds_zero_and_has_a_width():
     for batch, ends in ((_batch(3, 5), (0, 5)), (_batch(-5, -3), (-5, 0)), (_batch(0, 0), (0, 1e-4))):
-        twin = quantize_aware(_line(), Recipe(input_range=None))
-        calibrate(twin, [batch], progress=False)
-        layer = twin.get_layer("same")
+        quantized = quantize_aware(_line(), Recipe(input_range=None))
+        calibrate(quantized, [batch], progress=False)
+        layer = quantized.get_layer("same")
         np.testing.assert_allclose([float(layer.low), float(layer.high)], ends, rtol=1e-4)
-        assert np.isfinite(np.asarray(twin(batch))).all()
+        assert np.isfinite(np.asarray(quantized(batch))).all()
 
 
 def test_calibration_errors():
-    twin = quantize_aware(_line(), Recipe(input_range=None))
+    quantized = quantize_aware(_line(), Recipe(input_range=None))
     for batches, options, message in (
         ([], {}, "at least one batch"),
         ([_batch(0, np.nan)], {}, "must be finite"),
@@ -283,8 +283,8 @@ def test_calibration_errors():
         ([_batch(0, 1)], {"percentile": 3}, r"percentile must be in \(50, 100\]. Received: 3"),
     ):
         with pytest.raises(InputError, match=message):
-            calibrate(twin, batches, progress=False, **options)
-    assert uncalibrated(twin)
+            calibrate(quantized, batches, progress=False, **options)
+    assert uncalibrated(quantized)
 
 
 @pytest.mark.parametrize(
@@ -296,22 +296,22 @@ def test_calibration_errors():
     ],
 )
 def test_ranges_follow_training_as_the_recipe_says(recipe, expected):
-    twin = quantize_aware(_line(), Recipe(**recipe))
-    calibrate(twin, [_batch(0, 20)], progress=False)
-    layer = twin.get_layer("same")
+    quantized = quantize_aware(_line(), Recipe(**recipe))
+    calibrate(quantized, [_batch(0, 20)], progress=False)
+    layer = quantized.get_layer("same")
     seen = [float(layer.high)]
     for _ in range(2):
-        twin(_batch(0, 40), training=True)
+        quantized(_batch(0, 40), training=True)
         seen.append(float(layer.high))
     np.testing.assert_allclose(seen, expected, atol=1e-4)
-    twin(_batch(0, 90), training=False)
+    quantized(_batch(0, 90), training=False)
     assert float(layer.high) == seen[-1]
 
 
 def test_first_training_batch_sets_an_uncalibrated_range():
-    twin = quantize_aware(_line())
-    twin(_batch(0, 200), training=True)
-    assert uncalibrated(twin) == [] and abs(float(twin.get_layer("same").high) - 200) < 1
+    quantized = quantize_aware(_line())
+    quantized(_batch(0, 200), training=True)
+    assert uncalibrated(quantized) == [] and abs(float(quantized.get_layer("same").high) - 200) < 1
 
 
 @pytest.mark.parametrize(
@@ -335,48 +335,52 @@ def test_recipe_says_what_it_takes(field, value):
 
 
 def test_fine_tuning_lowers_the_loss_and_moves_every_weight(toy):
-    twin = quantize_aware(toy)
+    quantized = quantize_aware(toy)
     x = _images(16)
     y = _numpy(toy(x))
-    spoilt = [w + np.random.default_rng(3).normal(0, 0.05, w.shape) if w.ndim == 4 else w for w in twin.get_weights()]
-    twin.set_weights(spoilt)
-    calibrate(twin, [x], progress=False)
-    before = [np.array(w) for w in twin.trainable_weights]
+    spoilt = [
+        w + np.random.default_rng(3).normal(0, 0.05, w.shape) if w.ndim == 4 else w for w in quantized.get_weights()
+    ]
+    quantized.set_weights(spoilt)
+    calibrate(quantized, [x], progress=False)
+    before = [np.array(w) for w in quantized.trainable_weights]
     losses = {"s1_maps": "mse", "s2_maps": "mse", "points": "mse", "spread": None}
-    twin.compile(keras.optimizers.Adam(5e-3), losses)
+    quantized.compile(keras.optimizers.Adam(5e-3), losses)
     y.pop("spread")
-    start = twin.evaluate(x, y | {"spread": np.zeros((16, 5))}, verbose=0, return_dict=True)["loss"]
-    twin.fit(x, y | {"spread": np.zeros((16, 5))}, epochs=15, batch_size=8, verbose=0)
-    end = twin.evaluate(x, y | {"spread": np.zeros((16, 5))}, verbose=0, return_dict=True)["loss"]
+    start = quantized.evaluate(x, y | {"spread": np.zeros((16, 5))}, verbose=0, return_dict=True)["loss"]
+    quantized.fit(x, y | {"spread": np.zeros((16, 5))}, epochs=15, batch_size=8, verbose=0)
+    end = quantized.evaluate(x, y | {"spread": np.zeros((16, 5))}, verbose=0, return_dict=True)["loss"]
     assert end < 0.3 * start, (start, end)
-    for old, new in zip(before, twin.trainable_weights, strict=True):
+    for old, new in zip(before, quantized.trainable_weights, strict=True):
         assert np.any(old != np.asarray(new)), new.path
 
     frozen = [np.array(w) for w in toy.get_weights()]
-    tuned = to_float(twin, toy)
+    tuned = to_float(quantized, toy)
     for old, new in zip(frozen, toy.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)  # the float model itself is left alone
     assert set(tuned.output) == set(toy.output)
-    got, quantised = _numpy(tuned(x)), _numpy(twin(x, training=False))
-    assert np.abs(got["s2_maps"] - quantised["s2_maps"]).mean() < 2 * _step(twin.get_layer("transfer_2"))
-    with pytest.raises(InputError, match="twin of the model"):
-        to_float(twin, _line())
+    got, rounded = _numpy(tuned(x)), _numpy(quantized(x, training=False))
+    assert np.abs(got["s2_maps"] - rounded["s2_maps"]).mean() < 2 * _step(quantized.get_layer("transfer_2"))
+    with pytest.raises(InputError, match="quantized must be made from this model"):
+        to_float(quantized, _line())
 
 
-def test_save_and_load_changes_nothing(toy_twin, tmp_path):
-    toy_twin.save(tmp_path / "twin.keras")
+def test_save_and_load_changes_nothing(quantized_toy, tmp_path):
+    quantized_toy.save(tmp_path / "twin.keras")
     loaded = keras.saving.load_model(tmp_path / "twin.keras")
-    assert coverage(loaded) == coverage(toy_twin) and uncalibrated(loaded) == []
-    expected, got = _numpy(toy_twin(_images(), training=False)), _numpy(loaded(_images(), training=False))
+    assert coverage(loaded) == coverage(quantized_toy) and uncalibrated(loaded) == []
+    expected, got = _numpy(quantized_toy(_images(), training=False)), _numpy(loaded(_images(), training=False))
     for key in expected:
         np.testing.assert_array_equal(expected[key], got[key])
 
 
-def test_twin_computes_in_float32_under_a_half_precision_policy():
+def test_quantized_model_computes_in_float32_under_a_half_precision_policy():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         model = _network()
-        twin = quantize_aware(model)
+        quantized = quantize_aware(model)
     finally:
         keras.config.set_dtype_policy("float32")
-    assert {layer.compute_dtype for layer in twin.layers if not isinstance(layer, layers.InputLayer)} == {"float32"}
+    assert {layer.compute_dtype for layer in quantized.layers if not isinstance(layer, layers.InputLayer)} == {
+        "float32"
+    }

@@ -15,7 +15,7 @@ from edgeface.quantize import (
     Recipe,
     calibrate,
     correct_bias,
-    equalise,
+    equalize,
     quantize_aware,
     sensitivity,
 )
@@ -70,9 +70,9 @@ def chain() -> keras.Model:
 
 
 def _calibrated(model, recipe: Recipe | None = None) -> keras.Model:
-    twin = quantize_aware(model, recipe)
-    calibrate(twin, [_images()], progress=False)
-    return twin
+    quantized = quantize_aware(model, recipe)
+    calibrate(quantized, [_images()], progress=False)
+    return quantized
 
 
 # -- ranges
@@ -106,13 +106,13 @@ def test_mse_calibration_clips_where_that_rounds_better():
     model = keras.Model(image, layers.Conv2D(1, 1, use_bias=False, kernel_initializer="ones", name="same")(image))
     x = np.random.default_rng(0).normal(0, 1, (8, 48, 48, 1)).astype("float32")
     x[0, 0, 0] = 40.0
-    twin = quantize_aware(model, Recipe(activation_bits=4, input_range=None))
-    twin.layers[1].bits = 16  # the image itself
+    quantized = quantize_aware(model, Recipe(activation_bits=4, input_range=None))
+    quantized.layers[1].bits = 16  # the image itself
     errors = {}
     for method in ("minmax", "mse"):
-        calibrate(twin, [x[:4], x[4:]], method, progress=False)
-        errors[method] = np.square(_numpy(twin(x, training=False)) - x).mean()
-    high = twin.get_layer("same").range()[1]
+        calibrate(quantized, [x[:4], x[4:]], method, progress=False)
+        errors[method] = np.square(_numpy(quantized(x, training=False)) - x).mean()
+    high = quantized.get_layer("same").range()[1]
     assert high < 15 and errors["mse"] < 0.5 * errors["minmax"], (high, errors)
 
 
@@ -176,13 +176,13 @@ def _error_at(ends: tuple[float, float], x: np.ndarray) -> float:
 
 
 def test_learned_ranges_start_where_calibration_puts_them_and_do_not_follow_batches(chain, tmp_path):
-    twin = _calibrated(chain, Recipe(ranges="learned"))
-    layer = twin.get_layer("a_relu")
+    quantized = _calibrated(chain, Recipe(ranges="learned"))
+    layer = quantized.get_layer("a_relu")
     before = layer.range()
-    twin(10 * _images(), training=True)
+    quantized(10 * _images(), training=True)
     assert layer.range() == before
     layer.log_high.assign(0.001)
-    twin.save(tmp_path / "twin.keras")
+    quantized.save(tmp_path / "twin.keras")
     loaded = keras.saving.load_model(tmp_path / "twin.keras")
     assert loaded.get_layer("a_relu").range() == layer.range() != before
     layer.set_range(0.0, 3.0)
@@ -193,15 +193,15 @@ def test_learned_ranges_start_where_calibration_puts_them_and_do_not_follow_batc
 
 
 def test_bias_correction_takes_the_mean_error_out_of_every_channel(chain):
-    twin = _calibrated(chain, Recipe(weight_bits=3))
+    quantized = _calibrated(chain, Recipe(weight_bits=3))
     exact = _numpy(chain(_images())).mean(axis=(0, 1, 2))
-    before = np.abs(_numpy(twin(_images(), training=False)).mean(axis=(0, 1, 2)) - exact)
-    shifts = correct_bias(twin, [_images()[:8], _images()[8:]])
-    after = np.abs(_numpy(twin(_images(), training=False)).mean(axis=(0, 1, 2)) - exact)
+    before = np.abs(_numpy(quantized(_images(), training=False)).mean(axis=(0, 1, 2)) - exact)
+    shifts = correct_bias(quantized, [_images()[:8], _images()[8:]])
+    after = np.abs(_numpy(quantized(_images(), training=False)).mean(axis=(0, 1, 2)) - exact)
     assert after.max() < 0.1 * before.max(), (before, after)
     assert set(shifts) == {"a", "b", "c_raw", "d", "e_raw", "f_raw"} and max(shifts.values()) > 0.01
     with pytest.raises(InputError, match="at least one batch"):
-        correct_bias(twin, [])
+        correct_bias(quantized, [])
 
 
 def test_bias_correction_goes_through_whatever_the_layer_has():
@@ -218,12 +218,12 @@ def test_bias_correction_goes_through_whatever_the_layer_has():
         np.testing.assert_allclose(difference, np.broadcast_to([1, -2, 3], difference.shape), atol=1e-3)
 
 
-# -- cross-layer equalisation
+# -- cross-layer equalization
 
 
-def test_equalisation_computes_the_same_and_evens_out_neighbours(chain):
+def test_equalization_computes_the_same_and_evens_out_neighbors(chain):
     before = [np.array(w) for w in chain.get_weights()]
-    equal, pairs = equalise(chain)
+    equal, pairs = equalize(chain)
     # Not across the skip (c has two readers), nor across ReLU6.
     assert pairs == ("a - b", "b - c")
     np.testing.assert_allclose(_numpy(equal(_images())), _numpy(chain(_images())), rtol=1e-3, atol=1e-3)
@@ -233,11 +233,11 @@ def test_equalisation_computes_the_same_and_evens_out_neighbours(chain):
     np.testing.assert_allclose(first.max(axis=(0, 1, 3)), second.max(axis=(0, 1, 3)), rtol=1e-2)
 
 
-def test_equalisation_leaves_a_layer_that_is_called_twice_alone():
+def test_equalization_leaves_a_layer_that_is_called_twice_alone():
     image = keras.Input((8, 8, 2))
     shared = layers.Conv2D(2, 3, padding="same", activation="relu", name="shared")
     model = keras.Model(image, layers.Conv2D(2, 1, name="last")(shared(shared(image))))
-    assert equalise(model)[1] == ()
+    assert equalize(model)[1] == ()
 
 
 # -- which tensor, and sixteen bits for it
@@ -247,32 +247,33 @@ def test_sensitivity_names_the_tensor_whose_range_is_spoilt_and_sixteen_bits_men
     def cost(exact, rounded) -> float:
         return float(np.abs(exact - rounded).mean())
 
-    twin = _calibrated(chain)
+    quantized = _calibrated(chain)
     wide = _calibrated(chain, Recipe(wide=("b_relu",)))
-    for model in (twin, wide):
+    for model in (quantized, wide):
         layer = model.get_layer("b_relu")
         layer.set_range(0.0, 30 * layer.range()[1])
-    found = {name: sensitivity(m, [_images()], cost, progress=False) for name, m in (("8", twin), ("16", wide))}
+    found = {name: sensitivity(m, [_images()], cost, progress=False) for name, m in (("8", quantized), ("16", wide))}
     assert (found["8"][0].name, found["8"][0].kind) == ("b_relu", "activation")
     assert [s.cost for s in found["8"]] == sorted((s.cost for s in found["8"]), reverse=True)
     assert {s.name for s in found["8"] if s.kind == "kernel"} == {"a", "b", "c_raw", "d", "e_raw", "f_raw"}
     costs = [next(s.cost for s in rows if s.name == "b_relu") for rows in found.values()]
     assert costs[1] < 0.01 * costs[0]
     for name in ("nowhere", "image", "c_raw"):  # an input and a kernel are none
-        with pytest.raises(InputError, match=f"wide must name activation ranges of the twin. Received: {name}"):
+        message = f"wide must name activation ranges of the quantized model. Received: {name}"
+        with pytest.raises(InputError, match=message):
             quantize_aware(chain, Recipe(wide=(name,)))
-    with pytest.raises(InputError, match="twin must be calibrated. Received: one without a range for a_relu, b_relu"):
+    with pytest.raises(InputError, match="model must be calibrated. Received: one without a range for a_relu, b_relu"):
         sensitivity(quantize_aware(chain), [_images()], cost, progress=False)
 
 
-def test_an_unrounded_twin_is_the_float_model_and_rounds_again_afterwards(chain):
-    twin = _calibrated(chain)
-    rounded, exact = _numpy(twin(_images(), training=False)), _numpy(chain(_images()))
-    with unrounded(twin):
-        got = _numpy(twin(_images(), training=False))
+def test_an_unrounded_quantized_model_is_the_float_model_and_rounds_again_afterwards(chain):
+    quantized = _calibrated(chain)
+    rounded, exact = _numpy(quantized(_images(), training=False)), _numpy(chain(_images()))
+    with unrounded(quantized):
+        got = _numpy(quantized(_images(), training=False))
     np.testing.assert_allclose(got, exact, atol=1e-4 * np.abs(exact).max())
     assert np.abs(rounded - exact).max() > 100 * np.abs(got - exact).max()
-    np.testing.assert_array_equal(_numpy(twin(_images(), training=False)), rounded)
+    np.testing.assert_array_equal(_numpy(quantized(_images(), training=False)), rounded)
 
 
 # -- distillation

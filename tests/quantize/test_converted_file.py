@@ -1,4 +1,4 @@
-"""The twin against the `.tflite` file that TensorFlow's converter makes of it, and against itself on JAX."""
+"""A quantized model against the `.tflite` file that TensorFlow's converter makes of it, and against itself on JAX."""
 
 from __future__ import annotations
 
@@ -65,26 +65,26 @@ def _network() -> keras.Model:
 
 
 @pytest.fixture(scope="module")
-def twin() -> keras.Model:
+def quantized() -> keras.Model:
     keras.utils.set_random_seed(5)
     model = _network()
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = 0.0
     model(_images(), training=True)
-    twin = quantize_aware(model)
-    calibrate(twin, [_images()], progress=False)
-    reference, got = model(_images(), training=False), twin(_images(), training=False)
+    quantized = quantize_aware(model)
+    calibrate(quantized, [_images()], progress=False)
+    reference, got = model(_images(), training=False), quantized(_images(), training=False)
     for key in reference:
         expected = np.asarray(reference[key])
         # A dozen roundings, each half of 1/255 of a range at most, add up to far less; a lost layer gives far more.
         assert np.abs(expected - np.asarray(got[key])).mean() < 0.05 * expected.std(), key
-    return twin
+    return quantized
 
 
 @pytest.fixture(scope="module")
-def outputs(twin) -> dict[str, np.ndarray]:
-    return {k: np.asarray(v) for k, v in twin(_images(), training=False).items()}
+def outputs(quantized) -> dict[str, np.ndarray]:
+    return {k: np.asarray(v) for k, v in quantized(_images(), training=False).items()}
 
 
 def _grid(layer: FakeQuant) -> tuple[float, float]:
@@ -94,15 +94,15 @@ def _grid(layer: FakeQuant) -> tuple[float, float]:
 
 
 @pytest.fixture(scope="module")
-def interpreter(twin, tmp_path_factory):
+def interpreter(quantized, tmp_path_factory):
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
 
     folder = str(tmp_path_factory.mktemp("saved"))
     archive = keras.export.ExportArchive()
-    archive.track(twin)
-    spec = tf.TensorSpec((1, *twin.input.shape[1:]), tf.float32, name="image")
-    archive.add_endpoint("serve", lambda image: twin(image, training=False), [spec])
+    archive.track(quantized)
+    spec = tf.TensorSpec((1, *quantized.input.shape[1:]), tf.float32, name="image")
+    archive.add_endpoint("serve", lambda image: quantized(image, training=False), [spec])
     archive.write_out(folder, verbose=False)
     converter = tf.lite.TFLiteConverter.from_saved_model(folder)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -112,8 +112,8 @@ def interpreter(twin, tmp_path_factory):
 
 
 @needs_tensorflow
-def test_every_trunk_operator_is_int8(interpreter, twin):
-    assert {u.name for u in coverage(twin)} == {"mask", "pose", "points"}
+def test_every_operator_outside_the_heads_is_int8(interpreter, quantized):
+    assert {u.name for u in coverage(quantized)} == {"mask", "pose", "points"}
     tensors = {t["index"]: t for t in interpreter.get_tensor_details()}
     operators = [op for op in interpreter._get_ops_details() if op["op_name"] != "DELEGATE"]
     float_made: set[int] = {d["index"] for d in interpreter.get_input_details()}
@@ -140,21 +140,21 @@ def test_every_trunk_operator_is_int8(interpreter, twin):
 
 
 @needs_tensorflow
-def test_scales_in_the_file_are_the_trained_ranges(interpreter, twin):
+def test_scales_in_the_file_are_the_trained_ranges(interpreter, quantized):
     scales = {round(float(t["quantization"][0]), 9) for t in interpreter.get_tensor_details() if t["dtype"] is np.int8}
     assert 1.0 in scales  # the image: raw 0..255
     assert round(1 / 256, 9) in scales  # sigmoid
     for name in ("stem_relu", "dw_relu", "dec_relu", "transfer", "transfer_2", "excited", "logits"):
-        step = _grid(twin.get_layer(name))[0]
+        step = _grid(quantized.get_layer(name))[0]
         assert min(abs(step - s) for s in scales) < 1e-4 * step, name
 
 
 @needs_tensorflow
-def test_file_agrees_with_the_twin(interpreter, twin, outputs):
+def test_file_agrees_with_the_quantized_model(interpreter, quantized, outputs):
     run = interpreter.get_signature_runner()
     got = [run(image=image[None]) for image in _images()]
     for key, name in (("maps", "transfer"), ("maps2", "transfer_2"), ("bins", "logits")):
-        steps = np.abs(np.concatenate([g[key] for g in got]) - outputs[key]) / _grid(twin.get_layer(name))[0]
+        steps = np.abs(np.concatenate([g[key] for g in got]) - outputs[key]) / _grid(quantized.get_layer(name))[0]
         # A sum that lies on a rounding edge may fall to either side and shift what follows by a step; rarely by two.
         assert (steps < 1.5).mean() >= 0.99, (key, (steps < 1.5).mean(), steps.max())
     points = np.abs(np.concatenate([g["points"] for g in got]) - outputs["points"])
@@ -165,19 +165,19 @@ JAX_SIDE = """
 import sys
 import keras, numpy as np
 import edgeface.quantize, edgeface.models.layers
-twin = keras.saving.load_model(sys.argv[1])
+quantized = keras.saving.load_model(sys.argv[1])
 images = np.load(sys.argv[2])
-np.savez(sys.argv[3], **{k: np.asarray(v) for k, v in twin.predict(images, verbose=0).items()})
-layer = twin.get_layer("stem_relu")
-kernel, steps = np.array(twin.get_layer("stem_conv").kernel), float(layer.steps)
-twin.compile("adam", {"maps": "mse", "points": "mse"} | {k: None for k in ("maps2", "bins", "pose", "spread")})
-targets = {k: np.zeros((8, *v.shape[1:])) for k, v in twin.output.items()}
-twin.fit(images, targets, batch_size=4, verbose=0)
-assert np.any(kernel != np.asarray(twin.get_layer("stem_conv").kernel)), "the kernel got no gradient"
+np.savez(sys.argv[3], **{k: np.asarray(v) for k, v in quantized.predict(images, verbose=0).items()})
+layer = quantized.get_layer("stem_relu")
+kernel, steps = np.array(quantized.get_layer("stem_conv").kernel), float(layer.steps)
+quantized.compile("adam", {"maps": "mse", "points": "mse"} | {k: None for k in ("maps2", "bins", "pose", "spread")})
+targets = {k: np.zeros((8, *v.shape[1:])) for k, v in quantized.output.items()}
+quantized.fit(images, targets, batch_size=4, verbose=0)
+assert np.any(kernel != np.asarray(quantized.get_layer("stem_conv").kernel)), "the kernel got no gradient"
 assert float(layer.steps) == steps + 2, "the ranges did not follow"
 assert "tensorflow" not in sys.modules  # until Keras saves
-twin.save(sys.argv[4])
-np.savez(sys.argv[5], **{k: np.asarray(v) for k, v in twin.predict(images, verbose=0).items()})
+quantized.save(sys.argv[4])
+np.savez(sys.argv[5], **{k: np.asarray(v) for k, v in quantized.predict(images, verbose=0).items()})
 
 # Learned ranges have a gradient of their own.
 learned = edgeface.quantize.FakeQuant(bits=4, learned=True)
@@ -191,25 +191,25 @@ assert grid.evaluate(values, values, verbose=0) < 0.2 * before, (before, learned
 """
 
 
-def test_jax_gives_the_same_numbers_and_trains(twin, outputs, tmp_path):
+def test_jax_gives_the_same_numbers_and_trains(quantized, outputs, tmp_path):
     pytest.importorskip("jax")
-    twin.save(tmp_path / "twin.keras")
+    quantized.save(tmp_path / "twin.keras")
     np.save(tmp_path / "images.npy", _images())
     names = ("twin.keras", "images.npy", "out.npz", "trained.keras", "trained.npz")
     command = [sys.executable, "-c", JAX_SIDE, *(str(tmp_path / name) for name in names)]
     subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, "KERAS_BACKEND": "jax"}, timeout=300)
-    _must_agree(np.load(tmp_path / "out.npz"), outputs, twin)
+    _must_agree(np.load(tmp_path / "out.npz"), outputs, quantized)
     # And back: what JAX has trained is loaded here, unchanged.
     trained = keras.saving.load_model(tmp_path / "trained.keras")
-    assert any(np.any(np.asarray(a) != np.asarray(b)) for a, b in zip(trained.weights, twin.weights, strict=True))
+    assert any(np.any(np.asarray(a) != np.asarray(b)) for a, b in zip(trained.weights, quantized.weights, strict=True))
     here = {k: np.asarray(v) for k, v in trained(_images(), training=False).items()}
     _must_agree(np.load(tmp_path / "trained.npz"), here, trained)
 
 
-def _must_agree(there, here: dict[str, np.ndarray], twin: keras.Model) -> None:
+def _must_agree(there, here: dict[str, np.ndarray], quantized: keras.Model) -> None:
     """Answers of two backends."""
     for key, name in (("maps", "transfer"), ("maps2", "transfer_2"), ("bins", "logits")):
-        steps = np.abs(there[key] - here[key]) / _grid(twin.get_layer(name))[0]
+        steps = np.abs(there[key] - here[key]) / _grid(quantized.get_layer(name))[0]
         # A resize of values on a grid often lands between two levels exactly; float noise then decides.
         assert (steps < 0.5).mean() > 0.85 and (steps < 1.5).mean() > 0.99, (key, (steps < 0.5).mean(), steps.max())
     assert np.abs(there["points"] - here["points"]).mean() < 1e-3

@@ -1,4 +1,4 @@
-"""`quantize_aware` and `to_float`: between a float functional model and its fake-quantised twin."""
+"""`quantize_aware` and `to_float`: between a float functional model and its fake-quantized copy."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import keras
 from keras import layers, tree
 
 from edgeface.errors import InputError
+from edgeface.quantize.annotations import KeepFloat, annotation_of
 from edgeface.quantize.keras_graph import Call, Graph, Slot, layers_by_name, read_graph
 from edgeface.quantize.kinds import (
     FIXED_RANGES,
@@ -20,7 +21,7 @@ from edgeface.quantize.kinds import (
     activation_of,
     declared_range,
     inherits,
-    is_island,
+    keeps_float,
     reason_against,
     relu_of,
 )
@@ -29,7 +30,7 @@ from edgeface.quantize.recipe import Recipe
 
 
 def quantize_aware(model: keras.Model, recipe: Recipe | None = None) -> keras.Model:
-    """The fake-quantised twin of a functional model: same inputs, same output structure and keys, weights copied in.
+    """A fake-quantized copy of a functional model: same inputs, same output structure and keys, weights copied in.
 
     - Conv2D, DepthwiseConv2D, Conv2DTranspose or Dense + BatchNormalization + ReLU become one QuantKernel (batch norm
       folded, see there) and one FakeQuant. They are fused where each alone reads the other; for a layer called at
@@ -38,18 +39,24 @@ def quantize_aware(model: keras.Model, recipe: Recipe | None = None) -> keras.Mo
       Rescaling(scale), sigmoid and tanh keep their layer and get a FakeQuant.
     - Pooling, resizing, padding and reshaping inherit their input's range; bilinear resizing and average pooling, which
       round in int8, by a second call of the FakeQuant that made it.
-    - Layers with `float_island = True` stay float: they read the trunk through a FloatGate (unless they say
-      `float_entry = True`: their first operator is one that the converter leaves float, or is exact in int8), and
-      what re-enters the trunk gets a FakeQuant. So do layers that the recipe keeps float.
+    - Layers with `quantization = KeepFloat()` stay float: they read int8 values through a FloatGate (unless they say
+      `exact_entry`), and what int8 layers read of them gets a FakeQuant. So do layers that the recipe keeps float.
     - Shared layers stay shared: one set of weights, but one range (one FakeQuant) for each call.
 
-    The fused group's **last layer names its FakeQuant**: `twin.get_layer("stem_relu").output` and
-    `twin.get_layer("maps").output` are the quantised values; a weighted layer that is last itself becomes `maps_raw`.
+    The fused group's **last layer names its FakeQuant**: `get_layer("stem_relu").output` and
+    `get_layer("maps").output` are the quantized values; a weighted layer that is last itself becomes `maps_raw`.
 
     The ranges are unset: `calibrate` them, or train (the first batch sets them, unless
     `Recipe.ranges` is "frozen"). Layers compute in float32.
-    InputError: a layer without an int8 form (unless recipe.allow_float), a model that is not functional, an input that
-    is not float32, a name in recipe.keep_float or recipe.wide that is not there, or a name that two layers share.
+
+    Args:
+        model: functional or built Sequential, trained, channels last, float32 inputs; it is not changed.
+        recipe: the choices; None: `Recipe()`.
+
+    Raises:
+        InputError: a layer without an int8 form (unless recipe.allow_float), a model that is not functional, an input
+            that is not float32, a name in recipe.keep_float or recipe.wide that is not there, or a name that two layers
+            share.
     """
     recipe = recipe or Recipe()
     graph = read_graph(model)
@@ -58,18 +65,23 @@ def quantize_aware(model: keras.Model, recipe: Recipe | None = None) -> keras.Mo
         raise InputError(f"keep_float must name layers of the model. Received: {', '.join(missing)}")
     if odd := [f"{t.name} {t.dtype}" for t in graph.input_tensors if t.dtype != "float32"]:
         raise InputError(f"inputs must be float32 (to_int8 makes them uint8). Received: {', '.join(odd)}")
-    twin = _Builder(graph, recipe).build(model.name)
-    ranges = {name for name, layer in layers_by_name(twin).items() if isinstance(layer, FakeQuant)}
+    quantized = _Builder(graph, recipe).build(model.name)
+    ranges = {name for name, layer in layers_by_name(quantized).items() if isinstance(layer, FakeQuant)}
     unknown = sorted(set(recipe.wide) - ranges)
     if unknown:
-        raise InputError(f"wide must name activation ranges of the twin. Received: {', '.join(unknown)}")
-    return twin
+        raise InputError(f"wide must name activation ranges of the quantized model. Received: {', '.join(unknown)}")
+    return quantized
 
 
-def to_float(twin: keras.Model, model: keras.Model) -> keras.Model:
-    """A copy of the float `model` with the twin's tuned weights (batch norm statistics are the model's own).
+def to_float(quantized: keras.Model, model: keras.Model) -> keras.Model:
+    """A copy of the float model with the tuned weights of the quantized one.
 
-    InputError: `twin` is not a twin of this model.
+    Args:
+        quantized: made by `quantize_aware(model)`, trained; it is not changed.
+        model: the float model. Its batch norm statistics are kept; it is not changed.
+
+    Raises:
+        InputError: `quantized` was not made from this model.
     """
     tuned = keras.models.clone_model(model)
     tuned.set_weights(model.get_weights())
@@ -77,10 +89,12 @@ def to_float(twin: keras.Model, model: keras.Model) -> keras.Model:
 
     def named(name: str):
         if name not in by_name:
-            raise InputError(f"twin must be a twin of the model. Received: one with layer {name}, which is not in it")
+            raise InputError(
+                f"quantized must be made from this model. Received: one with layer {name}, which is not in it"
+            )
         return by_name[name]
 
-    for layer in layers_by_name(twin).values():
+    for layer in layers_by_name(quantized).values():
         if isinstance(layer, QuantKernel):
             if layer.kernel_of:
                 _copy(layer, named(layer.kernel_of), ("kernel", "bias"))
@@ -93,13 +107,13 @@ def to_float(twin: keras.Model, model: keras.Model) -> keras.Model:
 
 @dataclass(frozen=True)
 class _Value:
-    """A tensor of the twin."""
+    """A tensor of the quantized model."""
 
     tensor: Any
-    quantised: bool
+    quantized: bool
     origin: str  # name of the layer or input that made it
     fixed_range: tuple[float, float] | None = None  # where it is known beforehand
-    grid: FakeQuant | None = None  # whose range it has, where quantised
+    grid: FakeQuant | None = None  # whose range it has, where quantized
 
 
 class _Builder:
@@ -109,9 +123,9 @@ class _Builder:
         self.graph = graph
         self.recipe = recipe
         self.values: dict[Slot, _Value] = {}
-        self.on_grid: dict[Slot, _Value] = {}  # float tensors that quantised layers read
-        self.gated: dict[tuple[Slot, bool], Any] = {}  # quantised tensors that float layers read; a firm gate's
-        self.layers: dict[int, Any] = {}  # id(float layer) -> its layer in the twin
+        self.on_grid: dict[Slot, _Value] = {}  # float tensors that quantized layers read
+        self.gated: dict[tuple[Slot, bool], Any] = {}  # quantized tensors that float layers read; a firm gate's
+        self.layers: dict[int, Any] = {}  # id(float layer) -> its layer in the quantized model
         self.reserved = {layer.name for layer in self._float_layers()}
         self.taken = {tensor.name for tensor in graph.input_tensors}
         self.norms = self._foldable_norms()
@@ -134,14 +148,14 @@ class _Builder:
 
     def _add(self, call: Call) -> None:
         layer, kind = call.layer, type(call.layer)
-        if is_island(layer) or layer.name in self.recipe.keep_float:
+        if keeps_float(layer) or layer.name in self.recipe.keep_float:
             return self._keep(call)
         reason = reason_against(layer) or self._reason_against_call(call)
         if reason:
             if self.recipe.allow_float:
                 return self._keep(call)
             raise InputError(
-                f"every layer must have an int8 form, be a float island, or be named in Recipe.keep_float. "
+                f"every layer must have an int8 form, declare KeepFloat, or be named in Recipe.keep_float. "
                 f"Received: {layer.name} ({kind.__name__}): {reason}"
             )
         if kind in KERNELS or kind is layers.BatchNormalization:
@@ -151,14 +165,14 @@ class _Builder:
         if inherits(layer):
             return self._inherit(call)
         if relu_of(layer):
-            tensor = self._quantised(call.inputs[0]).tensor
+            tensor = self._quantized(call.inputs[0]).tensor
             return self._set(call, self._fake_quant(tensor, self._name(call), activation=relu_of(layer)))
         if declared_range(layer):
             return self._set(call, self._fake_quant(self._run(call), self._name(call), declared_range(layer)))
         if kind in RANGED:
             return self._set(call, self._fake_quant(self._run(call), self._name(call)))
         if kind is layers.Rescaling:
-            known = self._quantised(call.inputs[0]).fixed_range
+            known = self._quantized(call.inputs[0]).fixed_range
             scale = float(layer.scale) if known and not hasattr(layer.scale, "__len__") else None
             known = (known[0] * scale, known[1] * scale) if scale and scale > 0 else None
             return self._set(call, self._fake_quant(self._run(call), self._name(call), known))
@@ -170,11 +184,12 @@ class _Builder:
     def _keep(self, call: Call) -> None:
         """The layer stays as it is."""
         layer, weighted = call.layer, bool(getattr(call.layer, "weights", None))
-        leave = not getattr(layer, "float_entry", False)
-        # A gate need not be firm where nothing can take it in: an island without weights, or one that starts with a
-        # mean. All others are layers of any kind.
-        firm = not is_island(layer) or (weighted and not getattr(layer, "mean_dense", False))
-        tensors = {slot: self._float(slot, firm) if leave else self.values[slot].tensor for slot in call.inputs}
+        declared = annotation_of(layer) or KeepFloat()
+        gated = not getattr(declared, "exact_entry", False)
+        # A gate need not be firm where nothing can take it in: a layer that declares KeepFloat and has no weights, or
+        # starts with a mean. All others are layers of any kind.
+        firm = not keeps_float(layer) or (weighted and not declared.mean_dense)
+        tensors = {slot: self._float(slot, firm) if gated else self.values[slot].tensor for slot in call.inputs}
         clone = self._clone(layer)
         results = call.run(clone, tensors)
         if weighted:
@@ -185,9 +200,9 @@ class _Builder:
     def _inherit(self, call: Call) -> None:
         sources = [self.values[slot] for slot in call.inputs]
         inside = call.inputs[0] not in tree.flatten(self.graph.inputs)
-        if type(call.layer) in MOVING and inside and not any(v.quantised for v in sources):
+        if type(call.layer) in MOVING and inside and not any(v.quantized for v in sources):
             return self._keep(call)
-        source = self._quantised(call.inputs[0])
+        source = self._quantized(call.inputs[0])
         for slot, tensor in zip(call.outputs, self._results(call, suffix=""), strict=True):
             if type(call.layer) in ROUNDING:
                 tensor = source.grid(tensor, observe=False)
@@ -196,7 +211,7 @@ class _Builder:
     def _join(self, call: Call) -> None:
         """Add, Multiply, Subtract; three or more inputs in steps, each with a range."""
         layer = call.layer
-        tensors = [self._quantised(slot).tensor for slot in call.inputs]
+        tensors = [self._quantized(slot).tensor for slot in call.inputs]
         total = tensors[0]
         relu, last = self._following_relu(call)
         for i, tensor in enumerate(tensors[1:], 1):
@@ -213,7 +228,7 @@ class _Builder:
         if norm is not None:
             last = self.graph.only_reader(call.outputs[0])
             self.done.add(last)
-        x = self._quantised(call.inputs[0]).tensor
+        x = self._quantized(call.inputs[0]).tensor
         own = activation_of(layer)
         relu, last = (None, last) if own != "linear" else self._following_relu(last)
         if id(layer) not in self.layers:
@@ -233,8 +248,8 @@ class _Builder:
             op, shape, norm, how = "affine", (1, 1, layer.moving_mean.shape[0], 1), layer, {"use_bias": False}
         else:
             op, shape = KERNELS[type(layer)], tuple(layer.kernel.shape)
-            regulariser = getattr(layer, "depthwise_regularizer", None) or getattr(layer, "kernel_regularizer", None)
-            how = {"use_bias": layer.use_bias, "kernel_of": layer.name, "kernel_regularizer": regulariser}
+            regularizer = getattr(layer, "depthwise_regularizer", None) or getattr(layer, "kernel_regularizer", None)
+            how = {"use_bias": layer.use_bias, "kernel_of": layer.name, "kernel_regularizer": regularizer}
             if op != "dense":
                 how |= {"strides": layer.strides, "padding": layer.padding, "dilation": layer.dilation_rate}
         if norm is not None:
@@ -265,7 +280,7 @@ class _Builder:
             if type(norm) is not layers.BatchNormalization or norm.name in self.recipe.keep_float:
                 continue
             same = all(reader is not None and reader.layer is norm for reader in readers)
-            if same and len(readers) == len(self.graph.calls_of[id(norm)]) and _normalises_channels(norm):
+            if same and len(readers) == len(self.graph.calls_of[id(norm)]) and _normalizes_channels(norm):
                 found[id(layer)] = norm
         return found
 
@@ -287,16 +302,16 @@ class _Builder:
             return f"it has {len(call.outputs)} outputs, each of which would need a range"
         if kind is not layers.BatchNormalization:
             return None
-        if len(self.values[call.inputs[0]].tensor.shape) != 4 or not _normalises_channels(call.layer):
-            return "a batch norm that folds into no layer must normalise the channels of a 4-D tensor"
+        if len(self.values[call.inputs[0]].tensor.shape) != 4 or not _normalizes_channels(call.layer):
+            return "a batch norm that folds into no layer must normalize the channels of a 4-D tensor"
         return None
 
     # -- tensors
 
-    def _quantised(self, slot: Slot) -> _Value:
-        """The value behind `slot`, on a grid; a float one is put on it once, for all that read it quantised."""
+    def _quantized(self, slot: Slot) -> _Value:
+        """The value behind `slot`, on a grid; a float one is put on it once, for all that read it quantized."""
         value = self.values[slot]
-        if value.quantised:
+        if value.quantized:
             return value
         if slot not in self.on_grid:
             name = self._unique(f"{value.origin}_quant")
@@ -306,7 +321,7 @@ class _Builder:
     def _float(self, slot: Slot, firm: bool):
         """The tensor behind `slot` for a float layer: through a gate where it is on a grid."""
         value = self.values[slot]
-        if not value.quantised:
+        if not value.quantized:
             return value.tensor
         if (slot, firm) not in self.gated:
             gate = FloatGate(firm, name=self._unique(f"{value.origin}_float"))
@@ -328,20 +343,20 @@ class _Builder:
         return _Value(layer(tensor), True, name, fixed_range, layer)
 
     def _run(self, call: Call):
-        """The layer's one output on quantised inputs."""
+        """The layer's one output on quantized inputs."""
         (result,) = self._results(call, "_raw")
         return result
 
     def _results(self, call: Call, suffix: str) -> list:
-        """The layer's outputs on quantised inputs."""
-        tensors = {slot: self._quantised(slot).tensor for slot in call.inputs}
+        """The layer's outputs on quantized inputs."""
+        tensors = {slot: self._quantized(slot).tensor for slot in call.inputs}
         return call.run(self._clone(call.layer, suffix), tensors)
 
     def _set(self, call: Call, value: _Value) -> None:
         self.values[call.outputs[0]] = value
 
     def _clone(self, layer, suffix: str = ""):
-        """The twin's copy of a layer that keeps its class; one a float layer."""
+        """The copy of a layer that keeps its class; one per float layer."""
         if not isinstance(layer, keras.layers.Layer):
             return layer  # a keras operation has no state
         if id(layer) not in self.layers:
@@ -371,5 +386,5 @@ def _copy(source, target, names: tuple[str, ...]) -> None:
             getattr(target, name).assign(value)
 
 
-def _normalises_channels(norm) -> bool:
+def _normalizes_channels(norm) -> bool:
     return norm.axis in (-1, norm.input_spec.ndim - 1)

@@ -1,4 +1,4 @@
-"""A rebuilt model made quantisation-aware by tensorflow-model-optimization, with its own ways out where it refuses."""
+"""A rebuilt model made quantization-aware by tensorflow-model-optimization, with its own ways out where it refuses."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 from tensorflow_model_optimization.python.core.quantization.keras import quant_ops
 
-from convert.tfmot.rebuild import GRID, INHERITING, ISLAND, RANGED, Grid, KerasThree, Rebuilt, rebuild
+from convert.tfmot.rebuild import FLOAT, GRID, INHERITING, RANGED, Grid, KerasThree, Rebuilt, rebuild
 
 quantizers = tfmot.quantization.keras.quantizers
 
 WHY = {
-    GRID: "a float head's result enters the trunk",
+    GRID: "a float head's result is read by int8 layers",
     RANGED: "a layer of our own",
     INHERITING: "a layer of our own",
     "Multiply": "tfmot does not support Multiply",
@@ -29,7 +29,7 @@ WHY = {
 
 
 class OutputRange(tfmot.quantization.keras.QuantizeConfig):
-    """Nothing but the output, with the quantiser that tfmot itself gives to Add: per tensor, moving range, 8 bits.
+    """Nothing but the output, with the quantizer that tfmot itself gives to Add: per tensor, moving range, 8 bits.
 
     fixed: a range for good; inherit: none at all.
     """
@@ -61,12 +61,12 @@ class OutputRange(tfmot.quantization.keras.QuantizeConfig):
 
 
 @dataclass(frozen=True)
-class Quantised:
-    """model: outputs as ``rebuilt``'s. customised, floats: {layer: why}, what tfmot did not do by itself."""
+class Quantized:
+    """model: outputs as ``rebuilt``'s. customized, floats: {layer: why}, what tfmot did not do by itself."""
 
     model: tf_keras.Model
     rebuilt: Rebuilt
-    customised: dict[str, str]
+    customized: dict[str, str]
     floats: dict[str, str]
 
     def deployed(self, wanted: dict[str, str]) -> tf_keras.Model:
@@ -75,27 +75,27 @@ class Quantised:
         return tf_keras.Model(self.model.input, {name: outputs[key] for name, key in wanted.items()})
 
 
-def quantise(model: keras.Model) -> Quantised:
-    """tfmot's default 8-bit scheme on a functional Keras 3 model, every layer annotated but the float islands."""
-    customised: dict[str, str] = {}
+def quantize(model: keras.Model) -> Quantized:
+    """tfmot's default 8-bit scheme on a functional Keras 3 model: every layer annotated but those kept float."""
+    customized: dict[str, str] = {}
     floats: dict[str, str] = {}
 
     def annotate(layer, kind: str):
-        if kind == ISLAND:
+        if kind == FLOAT:
             floats[layer.name] = "float head, left without annotation"
             return layer
         if kind not in WHY:
             return tfmot.quantization.keras.quantize_annotate_layer(layer)
         config = OutputRange(layer.fixed_range if kind == RANGED else None, kind == INHERITING)
         what = "no range" if config.inherit else f"the range {config.fixed}" if config.fixed else "a range"
-        customised[layer.name] = f"{WHY[kind]}: custom QuantizeConfig with {what} on the output"
+        customized[layer.name] = f"{WHY[kind]}: custom QuantizeConfig with {what} on the output"
         return tfmot.quantization.keras.quantize_annotate_layer(layer, config)
 
     rebuilt = rebuild(model, annotate)
-    customised |= {name: "a sum of more than two inputs: split into sums of two" for name in rebuilt.split}
+    customized |= {name: "a sum of more than two inputs: split into sums of two" for name in rebuilt.split}
     with tfmot.quantization.keras.quantize_scope({"OutputRange": OutputRange, "KerasThree": KerasThree, "Grid": Grid}):
-        quantised = tfmot.quantization.keras.quantize_apply(rebuilt.model)
-    return Quantised(quantised, rebuilt, customised, floats)
+        quantized = tfmot.quantization.keras.quantize_apply(rebuilt.model)
+    return Quantized(quantized, rebuilt, customized, floats)
 
 
 def calibrate(model: tf_keras.Model, images: Iterable[np.ndarray]) -> int:

@@ -1,4 +1,4 @@
-"""What a twin takes: layers at their places, inputs, images. What has no int8 form is an error at once, or float."""
+"""What `quantize_aware` takes: layers at their places, inputs, images. What has no int8 form is refused, or float."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from keras import layers, ops
 
 from edgeface.errors import InputError
-from edgeface.quantize import Recipe, calibrate, coverage, quantize_aware, to_float, uncalibrated
+from edgeface.quantize import FixedRange, Recipe, SameScale, calibrate, coverage, quantize_aware, to_float, uncalibrated
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -31,11 +31,11 @@ class Gain(layers.Layer):
 
 
 class Bounded(Gain):
-    quantization_range = (0.0, 4.0)
+    quantization = FixedRange(0.0, 4.0)
 
 
 class Inheriting(Gain):
-    quantization = "inherit"
+    quantization = SameScale()
 
 
 @pytest.mark.parametrize(
@@ -55,12 +55,12 @@ def test_what_has_no_int8_form_is_an_error_or_float_as_it_was(layer, reason):
     model = keras.Model(image, layers.Conv2D(2, 3, name="last")(x))
     with pytest.raises(InputError, match=rf"odd \(\w+\): {reason}"):
         quantize_aware(model)
-    twin = quantize_aware(model, Recipe(allow_float=True))
-    calibrate(twin, [_images()], progress=False)
-    assert "odd" in [u.name for u in coverage(twin)]
-    expected, got = (ops.convert_to_numpy(m(_images(), training=False)) for m in (model, twin))
+    quantized = quantize_aware(model, Recipe(allow_float=True))
+    calibrate(quantized, [_images()], progress=False)
+    assert "odd" in [u.name for u in coverage(quantized)]
+    expected, got = (ops.convert_to_numpy(m(_images(), training=False)) for m in (model, quantized))
     assert np.abs(expected - got).mean() < 0.05 * expected.std()
-    to_float(twin, model)
+    to_float(quantized, model)
 
 
 def test_inputs_must_be_float():
@@ -73,7 +73,7 @@ def test_inputs_must_be_float():
 
 def test_a_layer_that_splits_gives_each_part_its_input_s_range():
     class Split(layers.Layer):
-        quantization = "inherit"
+        quantization = SameScale()
 
         def call(self, x):
             return x[..., :2], x[..., 2:]
@@ -81,12 +81,12 @@ def test_a_layer_that_splits_gives_each_part_its_input_s_range():
     image = keras.Input((8, 8, 1), name="image")
     first, second = Split(name="split")(layers.Conv2D(4, 3, name="conv")(image))
     model = keras.Model(image, {"first": first, "second": layers.Conv2D(1, 1, name="last")(second)})
-    twin = quantize_aware(model)
-    calibrate(twin, [_images()], progress=False)
-    assert coverage(twin) == []
-    got = twin(_images(), training=False)
+    quantized = quantize_aware(model)
+    calibrate(quantized, [_images()], progress=False)
+    assert coverage(quantized) == []
+    got = quantized(_images(), training=False)
     for key, value in model(_images()).items():
-        low, high = twin.get_layer("conv" if key == "first" else "last").range()
+        low, high = quantized.get_layer("conv" if key == "first" else "last").range()
         error = np.abs(ops.convert_to_numpy(value) - ops.convert_to_numpy(got[key]))
         assert error.max() < 6 * (high - low) / 255, key
 
@@ -97,12 +97,12 @@ def test_images_that_do_not_suit_the_input_range_are_refused():
 
     image = keras.Input((2, 1, 1), name="image")
     model = keras.Model(image, layers.Conv2D(1, 1, name="conv")(image))
-    twin = quantize_aware(model)
+    quantized = quantize_aware(model)
     message = r"images must lie in Recipe.input_range \(0, 255\) and fill it. Received: "
     for batches, got in (([batch(0, 1)], "0 to 1"), ([batch(0, 99), batch(-9, 255)], "-9 to 255")):
         with pytest.raises(InputError, match=message + got):
-            calibrate(twin, batches, progress=False)
-    assert uncalibrated(twin)
+            calibrate(quantized, batches, progress=False)
+    assert uncalibrated(quantized)
     for ends in ((0, 255), (-0.5, 255.5), (0, 13)):
-        calibrate(twin, [batch(*ends)], progress=False)
+        calibrate(quantized, [batch(*ends)], progress=False)
     calibrate(quantize_aware(model, Recipe(input_range=(-1, 1))), [batch(-1, 1)], progress=False)
