@@ -23,7 +23,7 @@ if _FACES.is_dir():
 settings.register_profile("edgeface", deadline=None, max_examples=40, derandomize=True, database=None)
 settings.load_profile("edgeface")
 
-FIXTURE_MARKERS = {"tiny_files": "slow", "faces_root": "faces"}
+FIXTURE_MARKERS = {"tiny_files": "slow", "jax_env": "slow", "browser": "slow", "faces_root": "faces"}
 """A test that asks for the fixture has the marker; all others are marked where they stand."""
 LONGEST_FIRST = ("tests/parity/test_variants", "tests/training/test_kill", "tests/training/test_distribution")
 
@@ -54,6 +54,22 @@ def faces_root() -> Path:
     if root is None:
         pytest.skip("no real faces here: EDGEFACE_FACES names no folder")
     return root
+
+
+@pytest.fixture(scope="session")
+def jax_env(tmp_path_factory) -> dict[str, str]:
+    """Environment of a child process that trains on JAX: on the CPU, compiled quickly rather than well, and once for
+    all children of a session."""
+    root = Path(__file__).resolve().parents[1]
+    return os.environ | {
+        "KERAS_BACKEND": "jax",
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": str(root),
+        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.getbasetemp() / "jax"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
 
 
 def _cpu_s() -> float:

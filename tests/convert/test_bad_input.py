@@ -19,6 +19,8 @@ from convert.__main__ import main
 from edgeface.models.io import MEMBER, model_info, save_model
 from tests.convert import tiny
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def on_tensorflow():

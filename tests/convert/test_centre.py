@@ -1,6 +1,7 @@
 """The answers of a calibrated file lie about its float model's, not beside them."""
 
 import numpy as np
+import pytest
 
 from edgeface.convert.convert_all import Job, convert_all
 from edgeface.convert.output_bias import moved, offsets
@@ -9,6 +10,8 @@ from edgeface.convert.variants import VARIANTS
 from edgeface.models.deploy import deploy
 from edgeface.models.io import load_model, model_info, save_model
 from tests.convert import tiny
+
+pytestmark = pytest.mark.slow
 
 PTQ = VARIANTS["int8_ptq"]
 

@@ -27,6 +27,8 @@ from edgeface.models.io import halve_model, load_model, model_info, save_model
 from edgeface.runtime.interpreter import TFLiteModel
 from tests.convert import tiny
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def scales(monkeypatch) -> list[float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -28,7 +27,21 @@ from edgeface.training.monitor import Monitor
 from edgeface.training.train import network_config_of, train
 from tests.training import tiny
 
+pytestmark = pytest.mark.slow
 OPTIONS = FineTune(steps=6, epoch_steps=3, calibration_batches=2)
+
+
+@pytest.fixture
+def eager():
+    """TensorFlow runs step by step: for a few steps that is faster than tracing them into a graph first."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +51,14 @@ def trained(tmp_path_factory):
         yield train(tiny.config(steps=4), tmp_path_factory.mktemp("runs") / "float")
 
 
-def test_a_twin_is_tuned_saved_and_used_again(trained, tmp_path, capsys):
-    out = tmp_path / "runs" / "twin"
-    path = fine_tune(trained, out, OPTIONS)
+@pytest.fixture(scope="module")
+def tuned(trained, tmp_path_factory):
+    return fine_tune(trained, tmp_path_factory.mktemp("tuned") / "twin", OPTIONS).parent
+
+
+def test_a_twin_is_tuned_saved_and_used_again(trained, tuned, tmp_path, capsys):
+    out = Path(shutil.copytree(tuned, tmp_path / "runs" / "twin"))
+    path = out / "qat.keras"
     twin, info = load_model(path)
     assert info["kind"] == "qat" and info["training"]["steps"] == 6
     assert info["training"]["config"]["seed"] == tiny.config().seed + 1
@@ -63,7 +81,7 @@ def test_a_twin_is_tuned_saved_and_used_again(trained, tmp_path, capsys):
         fine_tune(retrained, out, OPTIONS)
 
 
-def test_a_killed_run_goes_on_to_the_same_twin(trained, tmp_path, monkeypatch):
+def test_a_killed_run_goes_on_to_the_same_twin(eager, trained, tmp_path, monkeypatch):
     # Labels and moving ranges: what a checkpoint must bring along besides the weights.
     moving = replace(OPTIONS, distil=0.0, ranges="ema", calibration="minmax")
     whole, _ = load_model(fine_tune(trained, tmp_path / "a" / "twin", moving))
@@ -94,7 +112,7 @@ def test_a_killed_run_goes_on_to_the_same_twin(trained, tmp_path, monkeypatch):
         )
 
 
-def test_a_twin_learns_from_its_teacher_alone_with_every_option_on(trained, tmp_path, monkeypatch):
+def test_a_twin_learns_from_its_teacher_alone_with_every_option_on(eager, trained, tmp_path, monkeypatch):
     """And a killed run of it goes on: what it learns besides the weights is in the checkpoint."""
     options = replace(
         OPTIONS,
@@ -121,7 +139,7 @@ def test_a_twin_learns_from_its_teacher_alone_with_every_option_on(trained, tmp_
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b), err_msg=a.path)
 
 
-def test_a_pupil_of_random_labels_follows_them_and_a_pupil_of_its_teacher_does_not(trained):
+def test_a_pupil_of_random_labels_follows_them_and_a_pupil_of_its_teacher_does_not(eager, trained):
     network, info = load_model(trained)
     x = {"image": np.random.default_rng(0).integers(0, 256, (8, *network.input_shape[1:])).astype("float32")}
     truth = {k: keras.ops.convert_to_numpy(v) for k, v in network(x["image"], training=False).items()}
@@ -141,12 +159,7 @@ def test_a_pupil_of_random_labels_follows_them_and_a_pupil_of_its_teacher_does_n
     assert moved[1.0] < 0.3 * moved[0.0], moved
 
 
-@pytest.fixture(scope="module")
-def tuned(trained, tmp_path_factory):
-    return fine_tune(trained, tmp_path_factory.mktemp("tuned") / "twin", OPTIONS).parent
-
-
-def test_a_fresh_start_that_is_killed_goes_on_to_its_own_twin(trained, tuned, tmp_path, monkeypatch):
+def test_a_fresh_start_that_is_killed_goes_on_to_its_own_twin(eager, trained, tuned, tmp_path, monkeypatch):
     """With nothing of the old one: neither its model nor a checkpoint from which it could go on unseen."""
     out = Path(shutil.copytree(tuned, tmp_path / "runs" / "twin"))
     (out / "model.keras").write_bytes(b"mine")
@@ -201,7 +214,7 @@ runpy.run_module("convert", run_name="__main__", alter_sys=True)
 """
 
 
-def test_the_command_runs_on_jax_alone(tmp_path):
+def test_the_command_runs_on_jax_alone(jax_env, tmp_path):
     run = tiny.config(sources=[{"set": "synthetic", "limit": 8}], validation=None)
     config = network_config_of(run)
     save_model(build(config), tmp_path / "m.keras", model_info(config, training={"config": as_dict(run)}))
@@ -209,7 +222,7 @@ def test_the_command_runs_on_jax_alone(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", _WITHOUT_TENSORFLOW, *command],
         cwd=Path(__file__).parents[2],
-        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        env=jax_env,
         capture_output=True,
         text=True,
         timeout=300,

@@ -152,6 +152,7 @@ def test_a_scalar_factor_may_stand_at_an_island_s_door():
     assert "MUL 'gate'" in failures(graph)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "variant", "message"),
     [

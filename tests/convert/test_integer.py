@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 import edgeface.quantize as qat
 from edgeface.convert.convert_all import _on_the_grid
@@ -16,6 +17,8 @@ from edgeface.quantize.integer import integer_conditioning
 from edgeface.quantize.tflite_graph import read_graph
 from edgeface.runtime.interpreter import TFLiteModel
 from tests.convert import tiny
+
+pytestmark = pytest.mark.slow
 
 
 def calibrated(config):

@@ -12,6 +12,8 @@ from edgeface.errors import InputError
 from edgeface.quantize.tflite_graph import Graph, Op, Tensor, read_graph
 from tests.convert import tiny
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def qat(tiny_files):

@@ -19,6 +19,8 @@ from edgeface.quantize.tflite_graph import read_graph
 from edgeface.runtime.interpreter import TFLiteModel
 from tests.convert import tiny
 
+pytestmark = pytest.mark.slow
+
 # Mean distance in crop widths. The faces' landmarks differ by 0.016 (std). An int8 file whose head is int8 too is off
 # by 0.0053 here, one with a float head by 0.0018.
 LANDMARKS = {"float32": 1e-6, "float16": 3e-4, "dynamic": 6e-4}

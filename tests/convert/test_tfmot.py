@@ -18,10 +18,13 @@ from edgeface.models.deploy import deploy
 from edgeface.models.io import model_info, save_model
 from tests.convert import tiny
 
-pytestmark = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("tensorflow_model_optimization", "tf_keras")),
-    reason="tensorflow-model-optimization is not installed: the extra edgeface[tfmot] is optional",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        any(importlib.util.find_spec(name) is None for name in ("tensorflow_model_optimization", "tf_keras")),
+        reason="tensorflow-model-optimization is not installed: the extra edgeface[tfmot] is optional",
+    ),
+]
 
 STEPS, BATCH = {"acdc": 3, "ccr": 0}, 4  # one is trained, the other calibrated alone: seconds
 CONFIGS = {"acdc": tiny.ACDC, "ccr": replace(tiny.CCR, stages=2, unit="conv")}  # a sum of four joins two blocks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -284,35 +283,39 @@ _OTHER_BACKEND = """
 import sys, numpy as np
 sys.path.insert(0, sys.argv[1])
 from edgeface.models.io import load_model
-model, _ = load_model(sys.argv[2])
-image = np.load(sys.argv[3])
-np.savez(sys.argv[4], **{k: np.asarray(v) for k, v in model(image, training=False).items()})
+for folder in sys.argv[2:]:
+    model, _ = load_model(folder + "/m.keras")
+    outputs = model(np.load(folder + "/image.npy"), training=False)
+    np.savez(folder + "/there.npz", **{k: np.asarray(v) for k, v in outputs.items()})
 """
 
 
-@pytest.mark.parametrize("name", ["acdc_n", "ccr_n"])
-def test_jax_and_tensorflow_agree(name, tmp_path: Path):
+def test_jax_and_tensorflow_agree(jax_env, tmp_path: Path):
     """Same weights, same input: 1e-4 of the crop, and of 90 degrees."""
-    model = _scattered(build(name))
-    save_model(model, tmp_path / "m.keras", model_info(preset(name)))
-    image = np.random.default_rng(5).integers(0, 256, (2, *model.input.shape[1:])).astype("float32")
-    np.save(tmp_path / "image.npy", image)
-    here = {k: np.asarray(v) for k, v in model(image, training=False).items()}
+    answers = {}
+    for name in ("acdc_n", "ccr_n"):
+        model, folder = _scattered(build(name)), tmp_path / name
+        folder.mkdir()
+        save_model(model, folder / "m.keras", model_info(preset(name)))
+        image = np.random.default_rng(5).integers(0, 256, (2, *model.input.shape[1:])).astype("float32")
+        np.save(folder / "image.npy", image)
+        answers[folder] = {k: np.asarray(v) for k, v in model(image, training=False).items()}
     other = "jax" if keras.backend.backend() == "tensorflow" else "tensorflow"
     subprocess.run(
-        [sys.executable, "-c", _OTHER_BACKEND, str(Path(__file__).parents[2]), tmp_path / "m.keras"]
-        + [tmp_path / "image.npy", tmp_path / "there.npz"],
-        env={**os.environ, "KERAS_BACKEND": other},
+        [sys.executable, "-c", _OTHER_BACKEND, str(Path(__file__).parents[2]), *answers],
+        env=jax_env | {"KERAS_BACKEND": other},
         check=True,
         capture_output=True,
     )
-    there = np.load(tmp_path / "there.npz")
-    assert set(there) == set(here)
-    for key, value in here.items():
-        scale = 90.0 if key.endswith("_pose") else max(1.0, float(np.abs(value).max()))
-        assert np.abs(value - there[key]).max() / scale < 1e-4, key
+    for folder, here in answers.items():
+        there = np.load(folder / "there.npz")
+        assert set(there) == set(here)
+        for key, value in here.items():
+            scale = 90.0 if key.endswith("_pose") else max(1.0, float(np.abs(value).max()))
+            assert np.abs(value - there[key]).max() / scale < 1e-4, (folder.name, key)
 
 
+@pytest.mark.slow
 def test_presets_print_their_price():
     run = [sys.executable, "-m", "edgeface.models"]
     shown = subprocess.run([*run, "acdc_n"], check=True, capture_output=True, text=True).stdout

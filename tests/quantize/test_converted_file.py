@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -15,6 +14,8 @@ from keras import layers
 
 from edgeface.models.layers import AttentionMask, PoseFromFeatures, SpatialExpectation
 from edgeface.quantize import FakeQuant, calibrate, coverage, quantize_aware
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 needs_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the converter reads TensorFlow")
@@ -163,6 +164,7 @@ def test_file_agrees_with_the_quantized_model(interpreter, quantized, outputs):
 
 JAX_SIDE = """
 import sys
+sys.modules["tensorflow"] = None  # as on a machine with JAX alone
 import keras, numpy as np
 import edgeface.quantize, edgeface.models.layers
 quantized = keras.saving.load_model(sys.argv[1])
@@ -175,7 +177,6 @@ targets = {k: np.zeros((8, *v.shape[1:])) for k, v in quantized.output.items()}
 quantized.fit(images, targets, batch_size=4, verbose=0)
 assert np.any(kernel != np.asarray(quantized.get_layer("stem_conv").kernel)), "the kernel got no gradient"
 assert float(layer.steps) == steps + 2, "the ranges did not follow"
-assert "tensorflow" not in sys.modules  # until Keras saves
 quantized.save(sys.argv[4])
 np.savez(sys.argv[5], **{k: np.asarray(v) for k, v in quantized.predict(images, verbose=0).items()})
 
@@ -191,13 +192,13 @@ assert grid.evaluate(values, values, verbose=0) < 0.2 * before, (before, learned
 """
 
 
-def test_jax_gives_the_same_numbers_and_trains(quantized, outputs, tmp_path):
+def test_jax_gives_the_same_numbers_and_trains(jax_env, quantized, outputs, tmp_path):
     pytest.importorskip("jax")
     quantized.save(tmp_path / "twin.keras")
     np.save(tmp_path / "images.npy", _images())
     names = ("twin.keras", "images.npy", "out.npz", "trained.keras", "trained.npz")
     command = [sys.executable, "-c", JAX_SIDE, *(str(tmp_path / name) for name in names)]
-    subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, "KERAS_BACKEND": "jax"}, timeout=300)
+    subprocess.run(command, check=True, cwd=ROOT, env=jax_env, timeout=300)
     _must_agree(np.load(tmp_path / "out.npz"), outputs, quantized)
     # And back: what JAX has trained is loaded here, unchanged.
     trained = keras.saving.load_model(tmp_path / "trained.keras")

@@ -14,7 +14,10 @@ from edgeface.models.layers import SpatialExpectation
 from edgeface.quantize import to_int8
 from edgeface.quantize.tflite_graph import read_graph
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the converter reads TensorFlow")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the converter reads TensorFlow"),
+]
 
 
 def _images(count: int = 8, seed: int = 0) -> np.ndarray:

@@ -23,6 +23,8 @@ from scripts.gpu.pack import MIB, chosen_faces, packed
 from scripts.gpu.packfile import Pack, join, split
 from tests.training import tiny
 
+pytestmark = pytest.mark.slow
+
 MTFL = PROTOCOLS["mtfl"]
 ROOT = Path(__file__).parents[2]
 ALONE = """

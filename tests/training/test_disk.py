@@ -17,6 +17,8 @@ from edgeface.models.io import load_model
 from edgeface.training import monitor
 from tests.training import tiny
 
+pytestmark = pytest.mark.slow
+
 SIZE = 1 << 20
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -26,20 +25,9 @@ which Adam's division by a small second moment can enlarge a hundredfold, over t
 another function: `halves` measures what it would change in one step, percents."""
 
 
-def started(mode: str, folder: Path, **env: str) -> subprocess.Popen:
-    env = {
-        "KERAS_BACKEND": "jax",
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": str(ROOT),
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "jax"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        **env,
-    }
+def started(mode: str, folder: Path, env: dict[str, str]) -> subprocess.Popen:
     command = [sys.executable, "-m", "tests.training.team", mode, str(folder)]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=os.environ | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def seen(process: subprocess.Popen) -> dict:
@@ -53,9 +41,10 @@ def seen(process: subprocess.Popen) -> dict:
 
 
 @pytest.fixture(scope="module")
-def two_devices(tmp_path_factory) -> tuple[Path, dict]:
+def two_devices(jax_env, tmp_path_factory) -> tuple[Path, dict]:
     folder = tmp_path_factory.mktemp("team")
-    return folder, seen(started("devices", folder, XLA_FLAGS="--xla_force_host_platform_device_count=2"))
+    flags = f"{jax_env['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
+    return folder, seen(started("devices", folder, jax_env | {"XLA_FLAGS": flags}))
 
 
 def test_two_devices_train_as_one(two_devices):
@@ -82,14 +71,14 @@ def test_a_batch_that_the_devices_cannot_share_is_refused(two_devices):
     assert two_devices[1]["refused"] == "batch_size must be a multiple of the 2 devices. Received: 3"
 
 
-def test_two_processes_go_on_with_one_devices_checkpoint(two_devices):
+def test_two_processes_go_on_with_one_devices_checkpoint(two_devices, jax_env):
     """By the command, on loopback: one folder, two processes, a device each; refused where the folders differ."""
     folder, _ = two_devices
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    env = {"KERAS_DISTRIBUTION_JOB_ADDRESSES": address, "KERAS_DISTRIBUTION_NUM_PROCESSES": "2"}
-    both = [started("process", folder, **env, KERAS_DISTRIBUTION_PROCESS_ID=str(i)) for i in range(2)]
+    env = jax_env | {"KERAS_DISTRIBUTION_JOB_ADDRESSES": address, "KERAS_DISTRIBUTION_NUM_PROCESSES": "2"}
+    both = [started("process", folder, env | {"KERAS_DISTRIBUTION_PROCESS_ID": str(i)}) for i in range(2)]
     try:
         first, second = [seen(process) for process in both]
     finally:

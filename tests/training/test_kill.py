@@ -23,15 +23,9 @@ KILLS = int(os.environ.get("EDGEFACE_KILLS", "3"))
 SEED = int(os.environ.get("EDGEFACE_SEED", "0"))
 
 
-def test_a_run_killed_at_random_moments_ends_with_the_uninterrupted_runs_bits(tmp_path):
-    env = os.environ | {
+def test_a_run_killed_at_random_moments_ends_with_the_uninterrupted_runs_bits(jax_env, tmp_path):
+    env = jax_env | {
         "KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "jax"),
-        "PYTHONPATH": str(ROOT),
-        "JAX_PLATFORMS": "cpu",
-        # The same program compiles once for all lives.
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "jax"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         # Sums in one order: bit for bit is a promise for one backend on one machine with a fixed number of threads.
         "OMP_NUM_THREADS": "1",
         "TF_NUM_INTRAOP_THREADS": "1",

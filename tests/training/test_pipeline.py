@@ -239,6 +239,7 @@ def fit_takes_the_batches_in_order() -> None:
     assert any(np.abs(a - b).max() > 1e-4 for a, b in zip(fitted.get_weights(), model().get_weights(), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_fit_takes_the_batches(backend):
     import keras

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -29,6 +28,8 @@ from edgeface.training.pipeline import Source
 from edgeface.training.train import _check_same, laid_facts, network_config_of, start_from, train, untrained_heads
 from edgeface.training.trainer import Schedule
 from tests.training import tiny
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,13 +65,12 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(finished, tmp_path):
     }
 
 
-def test_jax_alone_trains_resumes_and_agrees(tmp_path):
+def test_jax_alone_trains_resumes_and_agrees(jax_env, tmp_path):
     """In a process of its own, without tensorflow: the same checks, and the same losses as on this backend."""
-    env = os.environ | {"KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [sys.executable, "-m", "tests.training.tiny", str(tmp_path)],
         cwd=ROOT,
-        env=env,
+        env=jax_env,
         capture_output=True,
         text=True,
         timeout=300,

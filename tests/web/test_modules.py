@@ -24,7 +24,7 @@ from edgeface.runtime.smoothing import FaceSmoother, OneEuro
 from edgeface.runtime.tracker import next_frame
 from tests.web.modules import evaluate, missing
 
-pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
 
 @pytest.fixture
