@@ -164,13 +164,38 @@ def test_an_input_is_never_replaced(capsys, model, photo):
     assert photo.read_bytes() == before
 
 
-def test_unknown_names(capsys, photo):
-    assert "Received: 'no_such_model'" in fails(capsys, "predict", photo, "--model", "no_such_model")
-    assert "invalid choice: 'fly'" in fails(capsys, "fly")
-    assert "required: COMMAND" in fails(capsys)
-    assert "required: --model" in fails(capsys, "predict", photo)
-    assert "set must be one of" in fails(capsys, "data", "inspect", "no_such_set")
-    assert "set must be one of" in fails(capsys, "data", "check", "no_such_set")
+@pytest.mark.parametrize(
+    ("argv", "rule"),
+    [
+        (["predict", "PHOTO", "--model", "no_such_model"], "Received: 'no_such_model'"),
+        (["predict", "PHOTO", "--model", "acdc_ss"], "Received: 'acdc_ss'. Did you mean 'acdc_s'?"),
+        (["zoo", "path", "acdc_s_int8qat"], "Did you mean 'acdc_s_int8_qat'?"),
+        (
+            ["predict", "PHOTO", "--modle", "acdc_s"],
+            "arguments: --modle. Did you mean '--model'? (see edgeface predict",
+        ),
+        (["fly"], "command must be one of predict, live, bench, zoo, data, train, evaluate"),
+        (["predit", "PHOTO"], "Received: 'predit'. Did you mean 'predict'? (see edgeface --help)"),
+        (["zoo", "lists"], "command must be one of list, info, path. Received: 'lists'. Did you mean 'list'?"),
+        ([], "required: COMMAND"),
+        (["data", "inspect", "sinthetic"], "Did you mean 'synthetic'?"),
+        (["data", "check", "no_such_set"], "set must be one of"),
+        (["data", "check", "synthetic", "--split", "tests"], "Did you mean 'test'?"),
+        (["evaluate", "m.keras", "--sett", "synthetic"], "Did you mean '--set'?"),
+        (["evaluate", "MODEL", "--set", "300v"], "Did you mean '300w'?"),
+        (["evaluate", "MODEL", "--set", "synthetic", "--limit", "1", "--markup", "mtlf5"], "Did you mean 'mtfl5'?"),
+        (["gate", "MODEL", "--variant", "float_16"], "Did you mean 'float16'?"),
+        (["train", "CONFIG", "--override", "stepps=3"], "Received: 'stepps'. Did you mean 'steps'?"),
+        (["train", "CONFIG", "--override", "augment.miror=0"], "augment: key must be"),
+        (["calibrate", "--set", "Synthetic", "--out", "m.json"], "Did you mean 'synthetic'?"),
+        (["calibrate", "--set", "synthetic"], "one of the arguments --out --show is required"),
+    ],
+)
+def test_a_misspelt_name_gets_the_nearest_right_one(capsys, tmp_path, model, photo, argv, rule):
+    config = tmp_path / "config.toml"
+    config.write_text('network = "acdc_n"\n[[sources]]\nset = "synthetic"\n')
+    names = {"PHOTO": photo, "MODEL": model, "CONFIG": config}
+    assert rule in fails(capsys, *[names.get(word, word) for word in argv])
 
 
 def test_zoo(capsys, model, monkeypatch, tmp_path):
@@ -190,7 +215,7 @@ def test_interrupts_end_quietly(capsys, monkeypatch, model):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "read_card", interrupt)
+    monkeypatch.setattr("edgeface.cli.zoo.read_card", interrupt)
     assert cli.main(["zoo", "info", model]) == 130
     assert capsys.readouterr().err == "edgeface: interrupted\n"
 

@@ -116,7 +116,7 @@ def _convert(model: Path, twin: Path, out: Path, calibration: str, files: Files)
 
 
 def _score(model: Path, out: Path, sets: tuple[str, ...]) -> list:
-    from convert.__main__ import tflite_files
+    from edgeface.convert.folder import tflite_files
     from edgeface.convert.parity import table
     from edgeface.convert.parity_sets import score_sets
 

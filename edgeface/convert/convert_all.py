@@ -48,6 +48,8 @@ class Job:
     """Cut the cascade after this many stages; None: all."""
     name: str | None = None
     """Files are called NAME_VARIANT.tflite; None: the preset's name."""
+    dir: str | Path | None = None
+    """The folder that holds the manifests' sets; None: EDGEFACE_FACES, EDGEFACE_DATA."""
 
     @property
     def calibrations(self) -> tuple[str, ...]:
@@ -230,7 +232,7 @@ def _crops(job: Job, trained, scale: float, variants: list[Variant], report) -> 
             parts.append(synthetic_crops(SYNTHETIC_CROPS, side, channels, scale))
         else:
             report(f"reading the calibration set {Path(one).name}")
-            parts.append(load_calibration(one, side, channels, scale))
+            parts.append(load_calibration(one, side, channels, scale, job.dir))
     return np.concatenate(parts)
 
 

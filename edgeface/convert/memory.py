@@ -51,7 +51,7 @@ _STATUS = Path("/proc/self/status")
 
 
 def _in_fresh_process(path: str | Path, threads: int) -> int:
-    root = str(Path(__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])
     paths = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
     command = [sys.executable, "-m", "edgeface.convert.memory", str(path), str(threads)]
     env = {**os.environ, "PYTHONPATH": paths}

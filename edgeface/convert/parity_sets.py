@@ -31,23 +31,25 @@ class Scored:
         return SetRows.of(self.set, self.split, self.rows, self.skipped)
 
 
-def chosen_sets(names: str, say: Callable[[str], None] = lambda text: None) -> tuple[str, ...]:
+def chosen_sets(
+    names: str, say: Callable[[str], None] = lambda text: None, root: str | Path | None = None
+) -> tuple[str, ...]:
     """Comma-separated sets; ``real``: those of `REAL` that are on disk, rendered faces where none is (and says so)."""
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     found: list[str] = []
     for name in wanted:
         if name != "real":
-            if name not in SETS and not is_own(name):
-                raise InputError(must_be_one_of("set", (*set_names(), "real"), name))
+            if name not in SETS and not is_own(name, root):
+                raise InputError(must_be_one_of("set", (*set_names(root), "real"), name))
             found.append(name)
             continue
-        root = faces_root()
-        here = [s for s in REAL if root is not None and (root / s / "annotations.json").is_file()]
+        base = faces_root() if root is None else Path(root)
+        here = [s for s in REAL if base is not None and (base / s / "annotations.json").is_file()]
         if missing := [s for s in REAL if s not in here]:
             say(f"not on disk (EDGEFACE_FACES): {', '.join(missing)}" + ("" if here else "; rendered faces instead"))
         found += here or ["synthetic"]
     if not found:
-        raise InputError(must_be_one_of("set", (*set_names(), "real"), names))
+        raise InputError(must_be_one_of("set", (*set_names(root), "real"), names))
     return tuple(dict.fromkeys(found))
 
 
@@ -61,6 +63,7 @@ def score_sets(
     protocol: str | None = None,
     jitter_faces: int = 32,
     pictures: Path | None = None,
+    root: str | Path | None = None,
     report: Callable[[str], None] = lambda text: None,
 ) -> list[Scored]:
     """Every file on every set, by the set's protocol that fits the files' markup (or the one that is named).
@@ -74,7 +77,7 @@ def score_sets(
     scored = []
     for name in sets:
         taken = split or evaluation_split(name)
-        samples = load_set(name, None if taken == "all" else taken, limit)
+        samples = load_set(name, None if taken == "all" else taken, limit, root)
         try:
             rules = PROTOCOLS[protocol] if protocol else protocol_for(name, samples, (against.markup,))[0]
             if not any(rules.markup.name in sample.landmarks_px for sample in samples):

@@ -162,6 +162,8 @@ def protocol_for(
     protocols that fits, else its own on a markup that the faces and the network share. wanted: this markup and no
     other.
     """
+    if wanted is not None and wanted not in MARKUPS:
+        raise InputError(must_be_one_of("markup", MARKUPS, wanted))
     own = PROTOCOLS.get(name)
     if own is None and any(s.dataset == name for s in samples):
         own = Protocol(name, IBUG68, "box")  # faces of one's own: of any pose, so by the box

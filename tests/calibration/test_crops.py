@@ -107,7 +107,7 @@ def test_command(some_faces, tmp_path, capsys):
     assert "12 of 40 faces of 300w train" in text and "pitch" in text
     assert main(["show", str(out)]) == 0
     assert main(["build", "--set", "300w", "--split", "test", "--out", str(tmp_path / "no.json")]) == 2
-    assert capsys.readouterr().err.startswith("error: a calibration set must come from a training split")
+    assert capsys.readouterr().err.startswith("edgeface: a calibration set must come from a training split")
     assert not (tmp_path / "no.json").exists()
     assert main(["build", "--set", "300w", "--count", "41", "--out", str(tmp_path / "no.json")]) == 2
 

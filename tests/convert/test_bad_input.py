@@ -32,7 +32,7 @@ def fails(capfd, out: Path, *args) -> str:
     """The error's line; the command must end with 2 and leave no file in ``out``."""
     assert main(["all", *map(str, args), "--out", str(out)]) == 2
     last = capfd.readouterr().err.strip().splitlines()[-1]
-    assert last.startswith("error: ") and ". Received: " in last, last
+    assert last.startswith("edgeface: ") and ". Received: " in last, last
     assert not out.is_dir() or not list(out.iterdir())
     return last
 

@@ -209,7 +209,7 @@ def test_shaking_is_two_percent_and_repeatable(tiny_files):
 
 
 def test_command_writes_what_the_report_reads(tiny_files, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("edgeface.convert.parity_sets.load_set", lambda name, split, limit: faces(limit))
+    monkeypatch.setattr("edgeface.convert.parity_sets.load_set", lambda name, split, limit, root: faces(limit))
     out = tmp_path / "parity.json"
     code = main(
         [
@@ -240,7 +240,7 @@ def test_a_set_without_the_landmarks_is_skipped_and_says_so(tiny_files, tmp_path
     five = [replace(f, landmarks_px={"mtfl5": np.ones((5, 2), np.float32)}, visible={"mtfl5": np.ones(5, bool)})
             for f in faces(2)]  # fmt: skip
     sets = {"synthetic": faces(2), "mtfl": five}
-    monkeypatch.setattr("edgeface.convert.parity_sets.load_set", lambda name, split, limit: sets[name])
+    monkeypatch.setattr("edgeface.convert.parity_sets.load_set", lambda name, split, limit, root: sets[name])
     folder = tmp_path / "one"
     folder.mkdir()
     shutil.copy(tiny_files.files["float32"].path, folder)

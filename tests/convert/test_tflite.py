@@ -165,5 +165,5 @@ def test_bad_input_is_one_line_and_leaves_nothing(tiny_files, tmp_path, capfd, a
     args = [a.format(model=tiny_files.model) for a in args]
     assert main(["all", *args, "--out", str(tmp_path / "out")]) == 2
     last = capfd.readouterr().err.strip().splitlines()[-1]
-    assert last.startswith("error: ") and message in last
+    assert last.startswith("edgeface: ") and message in last
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())

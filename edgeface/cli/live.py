@@ -9,18 +9,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from edgeface.cli.command import Command
+from edgeface.cli.options import add_box, add_drawings, add_packaged_model
 from edgeface.errors import InputError
-from edgeface.runtime.commands.common import add_box, add_model, add_outputs
-
-ABOUT = "follow faces through a camera or a video"
-EXAMPLES = (
-    "  edgeface live                                     camera 0, a window where there is a display\n"
-    "  edgeface live picamera --model acdc_n             the Raspberry Pi's own camera\n"
-    "  edgeface live talk.mp4 --out drawn.mp4 --csv faces.csv\n"
-    "  edgeface live 0 --no-window --json | your-program\n\n"
-    "q, Escape or Ctrl-C end it; the summary goes to stderr. Exit status 1: the camera vanished, or the video ended\n"
-    "before its last frame; what came before is written all the same. 130: a video was interrupted."
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,13 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="0",
         help="a camera's number, picamera, a video file, or a folder of images (default: 0)",
     )
-    add_model(parser)
+    add_packaged_model(parser)
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--detector", metavar="ONNX", help="this YuNet file (default: downloaded once, 230 KB)")
     add_box(where)
     where.add_argument("--full-frame", action="store_true", help="a face fills the frame at first: no detector")
-    parser.add_argument("--every", type=int, default=15, metavar="N", help="look for new faces every N frames (15)")
-    parser.add_argument("--search", type=int, default=320, metavar="PX", help="longest side that is searched (320)")
+    parser.add_argument("--every", type=int, default=15, metavar="N", help="frames between two searches (default: 15)")
+    parser.add_argument("--search", type=int, default=320, metavar="PX", help="longest side of a search (default: 320)")
     parser.add_argument("--upright", action="store_true", help="turn the crop with a leaning head")
     parser.add_argument(
         "--smooth",
@@ -48,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--size", nargs=2, type=int, metavar=("W", "H"), help="picture size to ask of a camera")
     parser.add_argument("--limit", type=int, metavar="N", help="stop after N frames")
-    add_outputs(parser, "a frame", "a face and frame", "VIDEO", "write the drawn video: .mp4, .avi, .mov or .mkv")
+    add_drawings(parser, "a frame", "a face and frame", "VIDEO", "write the drawn video: .mp4, .avi, .mov or .mkv")
     parser.add_argument("--no-window", action="store_true", help="show no window")
 
 
@@ -131,3 +122,19 @@ def _term_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+COMMAND = Command(
+    about="follow faces through a camera or a video",
+    add_arguments=add_arguments,
+    run=run,
+    examples=(
+        "edgeface live  # camera 0, a window where there is a display",
+        "edgeface live picamera --model acdc_n  # the Raspberry Pi's own camera",
+        "edgeface live talk.mp4 --out drawn.mp4 --csv faces.csv",
+        "edgeface live talk.mp4 --full-frame --no-window --json --limit 3",
+        "edgeface live 0 --no-window --json | your-program",
+    ),
+    notes="q, Escape or Ctrl-C end it; the summary goes to stderr. Exit status 1: the camera vanished, or the video "
+    "ended before its last frame; what came before is written all the same. 130: a video was interrupted.",
+)

@@ -9,28 +9,19 @@ import json
 import sys
 from pathlib import Path
 
+from edgeface.cli.command import Command
+from edgeface.cli.options import add_box, add_drawings, add_packaged_model
 from edgeface.errors import InputError
-from edgeface.runtime.commands.common import add_box, add_model, add_outputs
-
-ABOUT = "landmarks and head pose of the faces in images"
-EXAMPLES = (
-    "  edgeface predict face.jpg --model acdc_s --out drawn.png\n"
-    "  edgeface predict photo.jpg --model acdc_s --box 120 80 260 230\n"
-    "  edgeface predict photos/ --model acdc_s --detect --csv faces.csv --out drawn/\n"
-    "  edgeface predict *.jpg --model acdc_s --detector yunet.onnx --json\n\n"
-    "Without --box, --detect and --detector an image is taken as the crop of one face, with a margin around it.\n"
-    "Exit status 2: an image could not be read; the others were."
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", metavar="IMAGE|DIR", nargs="+", help="image files, or folders of them")
-    add_model(parser, required=True)
+    add_packaged_model(parser)
     where = parser.add_mutually_exclusive_group()
     add_box(where)
     where.add_argument("--detect", action="store_true", help="find the faces (YuNet, downloaded once: 230 KB)")
     where.add_argument("--detector", metavar="ONNX", help="find the faces with this YuNet file")
-    add_outputs(parser, "an image", "a face", "PATH", "draw into this image; with several IMAGEs, into this folder")
+    add_drawings(parser, "an image", "a face", "PATH", "draw into this image; with several IMAGEs, into this folder")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -100,3 +91,21 @@ def _targets(images: list[str], out: str | None, several: bool) -> list[Path | N
         if target.resolve() in sources:
             raise InputError(f"--out must not replace an image that is read. Received: {target}")
     return targets
+
+
+COMMAND = Command(
+    about="landmarks and head pose of the faces in images",
+    add_arguments=add_arguments,
+    run=run,
+    examples=(
+        "edgeface predict face.jpg --out drawn.png",
+        "edgeface predict photo.jpg --box 120 80 260 230",
+        "edgeface predict photos/ --model acdc_n --csv faces.csv --out drawn/",
+        "edgeface predict photo.jpg --detect --json",
+        "edgeface predict *.jpg --detector yunet.onnx --json",
+    ),
+    notes="Without --box, --detect and --detector an image is taken as the crop of one face, with a margin around "
+    "it.\n"
+    "Prints one line per face: box, head pose in degrees, landmarks.\n"
+    "Exit status 2: an image could not be read; the others were.",
+)
