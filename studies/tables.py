@@ -1,34 +1,21 @@
-"""Tables of the sources of faces, the shapes of network and the labels; what the tables of all trials share."""
+"""The studies' tables, drawn from their JSON files: ``python -m studies.tables NAME ...``."""
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from convert.release.markdown import table
-from convert.release.rows import comparable, stored
 from edgeface.files import read_json
-from studies.conditioning.study import AVERAGE, OTHER, OWN, TRUE
+from studies.rows import comparable, stored
 
 HERE = Path(__file__).parent
 NOT_YET = "*Not measured yet.*"
 POSES, CONTOUR = "aflw2000_3d/val", "300w/test ibug68"
-WAYS = (OWN, AVERAGE, OTHER, TRUE)
-STEERED = {
-    "acdc": (
-        (CONTOUR, "nme", "300W NME %"),
-        (f"{POSES} ibug68_3d", "mean_of_bins", "AFLW2000-3D NME %, mean of bins"),
-        (f"{POSES} ibug68_3d", "pose", "AFLW2000-3D pose MAE °"),
-    ),
-    "ccr": (
-        ("aflw/test aflw21", "nme", "AFLW NME %"),
-        ("aflw/test aflw21", "yaw", "AFLW yaw MAE °"),
-        (CONTOUR, "nme", "300W NME %"),
-    ),
-}
-"""Network -> set/split head, what of it, how the column is called."""
 
 
 def sources() -> str:
@@ -144,38 +131,6 @@ def laid_heads() -> str:
     return table(head, lines) if lines else NOT_YET
 
 
-def steering() -> str:
-    """Networks steered by their own poses (AC-DC) or pose features (CCR), by others', by the true poses."""
-    tables = []
-    for network, columns in STEERED.items():
-        lines = []
-        for row in (r for r in stored(HERE / "conditioning" / "steering.json") if r["network"] == network):
-            cells = [f"`{row['run']}`", f"{row['steps']:,}"]
-            if network == "acdc":
-                cells.append(f"{100 * np.mean(row[columns[-1][0]][OWN]['opening_sd']):.1f} %")
-            for key, what, _ in columns:
-                cells.append(" / ".join(f"{row[key][way][what]:.2f}" for way in WAYS if way in row[key]))
-            lines.append(cells)
-        head = ["run", "steps", *(["channels vary by"] if network == "acdc" else []), *(c[2] for c in columns)]
-        tables += [table(head, lines)] if lines else []
-    return "\n\n".join(tables) or NOT_YET
-
-
-def ceiling() -> str:
-    """What a ceiling on the activations costs float and gains int8."""
-    lines = []
-    for row in stored(HERE / "ceiling" / "ceiling.json"):
-        cells = [f"`{row['model']}`", "none" if row["ceiling"] is None else f"{row['ceiling']:g}"]
-        cells += [f"{row['common_nme']:.2f}", f"{row['mean_of_bins']:.2f}", f"{row['pose_mae']:.2f}"]
-        cells += [f"{row['largest']['frontal']:.1f}", f"{row['largest']['profile']:.1f}"]
-        moved = row.get("int8")
-        cells += [f"{moved['pose_rms_deg']:.2f}", f"{moved['landmarks_percent']:.3f}"] if moved else ["-", "-"]
-        lines.append(cells)
-    head = ["network", "ceiling", "300W NME %", "AFLW2000-3D NME %, mean of bins", "pose MAE °"]
-    head += ["largest activation, frontal", "profile", "int8 moves pose by °", "landmarks by % of the crop"]
-    return table(head, lines) if lines else NOT_YET
-
-
 def yaw_scale() -> str:
     """How AFLW's yaw and that of a laid head go together, by the head's yaw."""
     path = HERE / "aflw_yaw_scale" / "yaw_scale.json"
@@ -191,30 +146,6 @@ def yaw_scale() -> str:
     head += [*(f"{b['low_deg']}-{b['high_deg']}°" for b in most), f"beyond {last['low_deg']}°"]
     line = f"AFLW's yaw = {found['slope']:.3f} × the laid head's {found['offset_deg']:+.2f}° over the training faces."
     return f"{line}\n\n{table(head, lines)}"
-
-
-def yaw_reach() -> str:
-    """How near to AFLW's labels a yaw comes: a network's own, and regressions from marked points or from found ones."""
-    path = HERE / "aflw_yaw" / "yaw_reach.json"
-    if not path.exists():
-        return NOT_YET
-    found = read_json(path)
-
-    def cell(score: dict | None) -> str:
-        if score is None:
-            return "-"
-        low, high = score["interval"]
-        return f"{score['mean_deg']:.2f} ({low:.2f} to {high:.2f})"
-
-    counts = {split: f"{c['n']:,} of {c['n'] + sum(c['left_out'].values()):,}" for split, c in found["faces"].items()}
-    name = f"`{found['trained']}`"
-    head = ["yaw from", *(f"{counts[s]} {s} faces: mean distance °" for s in counts), f"{name} less this one"]
-    head += [f"from {name} °", "their errors correlate"]
-    rows = []
-    for r in found["rows"]:
-        apart = (f"{r['apart_deg']:.2f}", f"{r['errors_correlate']:.2f}") if "less" in r else ("-", "-")
-        rows.append([r["way"], *(cell(r.get(s)) for s in counts), cell(r.get("less")), *apart])
-    return table(head, rows)
 
 
 def paper_presets() -> str:
@@ -249,3 +180,25 @@ def _at(point: dict[str, float], key: str) -> str:
 def _by_arm(file: Path, name: str) -> list[tuple[str, list[dict[str, Any]]]]:
     rows = comparable(stored(file), name)
     return [(arm, [r for r in rows if r[name] == arm]) for arm in dict.fromkeys(r[name] for r in rows)]
+
+
+def tables() -> dict[str, Callable[[], str]]:
+    """Every table by its name."""
+    from studies.papers import tables as papers
+
+    own = (sources, sources_pose, pareto, labels, profile_nod, laid_heads, yaw_scale, paper_presets)
+    theirs = (papers.acdc, papers.ccr, papers.claims, papers.stages, papers.decodings, papers.confidence)
+    named = {f.__name__: f for f in own} | {f"papers_{f.__name__}": f for f in theirs}
+    return named | {"papers_calibration": papers.calibration}
+
+
+def main(args: list[str] | None = None) -> int:
+    drawn = tables()
+    parser = argparse.ArgumentParser(prog="python -m studies.tables", description=__doc__)
+    parser.add_argument("names", nargs="+", choices=sorted(drawn), metavar="NAME", help=", ".join(drawn))
+    print("\n\n".join(drawn[name]() for name in parser.parse_args(args).names))
+    return 0
+
+
+if __name__ == "__main__":
+    main()

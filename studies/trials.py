@@ -18,9 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convert.release.rows import Row, keep, plain, stored
-from convert.release.scoring import Decode, Scored, score_stage
 from edgeface.errors import InputError
+from studies.rows import Row, keep, plain, stored
+from studies.scoring import Decode, Scored, score_stage
 
 if TYPE_CHECKING:
     from edgeface.training.config import TrainConfig

@@ -1,4 +1,4 @@
-"""Measured figures as data, and what draws them into the README."""
+"""Making a release: measure the models, ship their files, draw tables, cards and pictures from results/."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What a Raspberry Pi would run, under emulation: ``python -m convert.release.arm64`` writes arm64.json beside this file.
+"""What a Raspberry Pi would run, under emulation: ``python -m convert.release.arm64`` writes results/arm64.json.
 
 ``live``: `edgeface live`, the script of the built wheel, on a rendered video as cortex-a72 (Pi 4) and cortex-a76
 (Pi 5), against the same wheel on this machine. ``instructions``: of one inference of every packaged file.

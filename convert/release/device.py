@@ -1,4 +1,4 @@
-"""The device half in figures: ``python -m convert.release.device`` writes device.json beside this file.
+"""The device half in figures: ``python -m convert.release.device`` writes results/device.json.
 
 Start-up and memory of the installed wheel, frames a second on one core, steadiness, and how well a lost face is
 noticed; all on rendered faces. ``--only imports speed`` measures some parts and keeps the rest of the file. Without the

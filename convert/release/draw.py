@@ -1,4 +1,4 @@
-"""The tables of README.md, docs/results.md and docs/device.md and the model cards, drawn from the JSON beside this:
+"""Draws the tables of README.md and docs/ and the model cards from results/ and studies/:
 ``python -m convert.release.draw [--check]``.
 
 A table stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``; the text around it is written by hand. A model card is
@@ -13,49 +13,30 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from convert.release import cards, device_tables, tables
+from convert.release import cards, device_tables, papers, tables
 from convert.release.command import run
 from convert.release.measure import SUBJECTS
 from edgeface.errors import InputError
-from edgeface.files import read_json, write_text
-from studies import tables as studies
-from studies.papers import tables as papers_tables
-from studies.quantization import study as qat_study
+from edgeface.files import write_text
 
 HERE = Path(__file__).resolve().parents[2] / "results"
 ROOT = HERE.parent
 
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
-    "README.md": {"results": tables.summary},
+    "README.md": {"results": tables.readme},
     "docs/results.md": {
         "bounds": lambda: tables.BOUNDS_TEXT,
         "accuracy": tables.accuracy,
+        "yaw": tables.yaw,
         "peers": tables.peers,
-        "labels": studies.labels,
-        "laid_heads": studies.laid_heads,
-        "profile_nod": studies.profile_nod,
-        "yaw_scale": studies.yaw_scale,
-        "yaw_reach": studies.yaw_reach,
         "prices": tables.prices,
-        "presets": tables.presets,
-        "qat_study": lambda: qat_study.as_markdown(read_json(ROOT / "studies/quantization/qat_study.json")),
-        "ceiling": studies.ceiling,
+        "costs": tables.costs,
         "tfmot": tables.tfmot,
         "runtimes": tables.runtimes,
         "speed": tables.speed,
-        "paper_presets": studies.paper_presets,
-        "papers_acdc": papers_tables.acdc,
-        "papers_ccr": papers_tables.ccr,
-        "claims": papers_tables.claims,
-        "steering": studies.steering,
-        "stages": papers_tables.stages,
-        "decodings": papers_tables.decodings,
-        "confidence": papers_tables.confidence,
-        "calibration": papers_tables.calibration,
-        "sources": studies.sources,
-        "sources_pose": studies.sources_pose,
-        "pareto": studies.pareto,
+        "records": tables.records,
     },
+    "docs/papers.md": {"acdc": papers.acdc, "ccr": papers.ccr, "as_published": papers.as_published},
     "docs/device.md": {"frame": device_tables.frame, "arm64": device_tables.arm64},
 }
 

@@ -1,4 +1,4 @@
-"""What int8 gains in time for every edge preset: ``python -m convert.release.presets`` writes presets.json beside this file.
+"""What int8 gains in time for every edge preset: ``python -m convert.release.presets`` writes results/presets.json.
 
 Weights do not change the price, so untrained networks are converted; each preset's float32 and int8_qat files are timed
 in one run, in turns, on one thread.

@@ -1,7 +1,7 @@
-"""What the package ships: ``python -m convert.release.release [MODEL ...]`` copies it from runs/MODEL into `edgeface/zoo/`.
+"""Copies released files from runs/MODEL into `edgeface/zoo/`: ``python -m convert.release.release [MODEL ...]``.
 
-Run after `convert.release.measure`, which converts the files and holds them against their float model. A file is released only
-as it was scored (by its hash), and only where it kept every bound on every set.
+Run after `convert.release.measure`, which converts the files and compares them with their float model. A file is
+released only as it was scored (by its hash), and only where it kept every bound on every set.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The packaged models in every runtime: ``python -m convert.release.runtimes [RUNTIME...]`` writes runtimes.json beside this.
+"""Runs the packaged models in every runtime and writes results/runtimes.json:
+``python -m convert.release.runtimes [RUNTIME...]``.
 
 Without arguments, all of them, with every model; ``--models`` names those to measure anew. Rows of other runtimes and
 other models are kept while the files are the same.

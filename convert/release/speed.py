@@ -1,4 +1,4 @@
-"""How fast faces are rendered and fed: ``python -m convert.release.speed`` writes speed.json beside this file."""
+"""How fast faces are rendered and fed: ``python -m convert.release.speed`` writes results/speed.json."""
 
 from __future__ import annotations
 

@@ -1,11 +1,13 @@
-"""Our quantisation-aware training against tensorflow-model-optimization's: ``python -m convert.release.tfmot acdc_s ccr_s``.
+"""Our quantization-aware training against tensorflow-model-optimization's:
+``python -m convert.release.tfmot acdc_s ccr_s``.
 
 Each model of `weights/` goes to int8 three times, from the same float weights: by tfmot as it is, by tfmot with ranges
-set from the same faces as ours, and by `edgeface.quantize`. All three see the same stored batches, loss, optimiser and rates;
-their files are scored on the same real faces against the same float model. A preset without trained weights is compared
-at its initial ones, calibrated and untrained: how far its landmarks move is then all that can be said.
+set from the same faces as ours, and by `edgeface.quantize`. All three see the same stored batches, loss, optimizer
+and rates; their files are scored on the same real faces against the same float model. A preset without trained
+weights is compared at its initial ones, calibrated and untrained: how far its landmarks move is then all that can be
+said.
 
-Writes tfmot.json beside this file, row by row: a row that is there with the same settings is not made again.
+Writes results/tfmot.json, row by row: a row that is there with the same settings is not made again.
 Needs the extra `edgeface[tfmot]` and, for trained models, the folder of annotated faces (EDGEFACE_FACES).
 """
 
@@ -73,7 +75,7 @@ def compare(name: str, steps: int, learning_rate: float, rescore: bool = False) 
 
 
 def ours(network, info, model: Path, batches: Path, out: Path, ranges: str, markup: str) -> dict[str, Any]:
-    """`edgeface.quantize` with the choices of `edgeface.convert.fine_tune`, trained by the loop that trains tfmot's model."""
+    """`edgeface.quantize` with the choices of `edgeface.convert.fine_tune`, in the loop that trains tfmot's model."""
     from convert.tfmot.tuning import load_batches, tune
     from edgeface.convert.fine_tune import FineTune, prepare_twin, twin_of
     from edgeface.convert.gate import check

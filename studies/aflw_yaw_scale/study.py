@@ -54,10 +54,10 @@ def yaws(split: str) -> tuple[int, np.ndarray, np.ndarray]:
 
 
 def main(args: list[str] | None = None) -> int:
-    from convert.release.rows import plain
     from edgeface.convert.latency import machine
     from edgeface.convert.make_card import commit
     from edgeface.files import write_json
+    from studies.rows import plain
 
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(args)
     found = {split: yaws(split) for split in SPLITS}

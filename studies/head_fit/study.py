@@ -65,13 +65,13 @@ def figures(laid_deg: np.ndarray, true_deg: np.ndarray) -> dict[str, Any]:
 
 
 def row_of(path: Path) -> dict[str, Any]:
-    from convert.release.scoring import faces_of
     from edgeface.convert.make_card import sha256
     from edgeface.datasets.profile_views.fit import fit_heads
     from edgeface.evaluation.evaluate import run as answer
     from edgeface.evaluation.networks import deployed
     from edgeface.models.deploy import stage_count
     from edgeface.models.io import load_model
+    from studies.scoring import faces_of
 
     network, _ = load_model(path)
     _, side, _, channels = network.input_shape
@@ -88,7 +88,7 @@ def row_of(path: Path) -> dict[str, Any]:
 
 
 def main(args: list[str] | None = None) -> int:
-    from convert.release.rows import keep
+    from studies.rows import keep
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", type=Path)

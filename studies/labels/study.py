@@ -70,13 +70,13 @@ def by_bin(away: np.ndarray, in_bins: np.ndarray) -> dict[str, Any]:
 
 
 def row_of(path: Path) -> dict[str, Any]:
-    from convert.release.scoring import faces_of
     from edgeface.convert.make_card import sha256
     from edgeface.evaluation.evaluate import run as answer
     from edgeface.evaluation.networks import deployed
     from edgeface.head_pose import to_matrix
     from edgeface.models.deploy import stage_count
     from edgeface.models.io import load_model
+    from studies.scoring import faces_of
 
     network, _ = load_model(path)
     _, side, _, channels = network.input_shape
@@ -103,7 +103,7 @@ def row_of(path: Path) -> dict[str, Any]:
 
 
 def main(args: list[str] | None = None) -> int:
-    from convert.release.rows import keep
+    from studies.rows import keep
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", type=Path)

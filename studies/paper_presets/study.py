@@ -26,7 +26,6 @@ CURVE = ("step", "loss", "landmarks", "pose", "val_nme", "val_pose_mae")
 
 def row_of(preset: str, folder: Path) -> dict[str, Any]:
     """What a run's folder says: settings, how far it is, and a row of the curve a line of progress."""
-    from convert.release.rows import plain
     from edgeface.files import read_json
     from edgeface.models.presets import build
     from edgeface.models.summary import count_macs, count_parameters
@@ -34,6 +33,7 @@ def row_of(preset: str, folder: Path) -> dict[str, Any]:
     from edgeface.training.config import load_config
     from edgeface.training.folder import CONFIG, METRICS
     from edgeface.training.train import network_config_of
+    from studies.rows import plain
 
     record, lines = read_json(folder / CONFIG), read_rows(folder / METRICS)
     planned, config = load_config(HERE.parents[1] / "configs" / f"{preset}.toml"), record["config"]

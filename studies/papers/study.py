@@ -6,10 +6,10 @@ loss at a tenth of its weight, and with the pose that conditions in units of 15 
 nor unit. One stage at full weight, since the first stages of a cascade are trained at a fraction of the last one's. The
 choices of the edge presets. CCR: one block, two blocks, two blocks with the cross connections; the same trained by its
 maps alone and read by their arg max, with a quarter of a cell's offset towards the higher neighbour
-(`convert.release.scoring.QUARTER`), which integral regression replaces. Both: whether the spread ranks the errors.
+(`studies.scoring.QUARTER`), which integral regression replaces. Both: whether the spread ranks the errors.
 
 Every arm is trained from ``--seeds`` seeds on the same batches for the same steps by `configs/papers_*.toml`; layers
-that two arms share start from the same weights. `convert.release.paired` compares them face by face.
+that two arms share start from the same weights. `studies.paired` compares them face by face.
 
 Runs lie in runs/trials and go on where they were; papers.json beside this file grows by a row a run.
 Needs the folder of annotated faces (EDGEFACE_FACES).

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from convert.release.markdown import table
-from convert.release.paired import Measure, compare
-from convert.release.rows import comparable, stored, stored_faces
+from studies.paired import Measure, compare
+from studies.rows import comparable, stored, stored_faces
 from studies.tables import NOT_YET, spread_text
 
 HERE = Path(__file__).parent

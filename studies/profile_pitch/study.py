@@ -61,13 +61,13 @@ def by_halves(answered_deg: np.ndarray, true_deg: np.ndarray) -> np.ndarray:
 
 
 def row_of(path: Path) -> dict[str, Any]:
-    from convert.release.scoring import faces_of
     from edgeface.convert.make_card import sha256
     from edgeface.datasets.profile_views.fit import PROFILE_NOD_DEG
     from edgeface.evaluation.evaluate import run as answer
     from edgeface.evaluation.networks import deployed
     from edgeface.models.deploy import landmark_markups, stage_count
     from edgeface.models.io import load_model
+    from studies.scoring import faces_of
 
     network, info = load_model(path)
     _, side, _, channels = network.input_shape
@@ -103,7 +103,7 @@ def _named(values: np.ndarray) -> dict[str, float]:
 
 
 def main(args: list[str] | None = None) -> int:
-    from convert.release.rows import keep
+    from studies.rows import keep
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", type=Path)

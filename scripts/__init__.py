@@ -1,1 +1,0 @@
-"""Programs for this repository's own work, not in the wheel."""
