@@ -211,10 +211,11 @@ def runtimes() -> str:
 def speed() -> str:
     """Rendering and the input pipeline, faces per second."""
     data = read_json(HERE / "speed.json")
+    gray, rgb = (data[f"augmented_{kind}_faces_per_second"] for kind in ("gray", "rgb"))
     return (
         f"Rendering: {data['rendered_faces_per_second_one_thread']:.0f} faces of {data['side_px']} px per second on "
-        f"one thread; the input pipeline with default augmentation: {data['augmented_gray_faces_per_second']:.0f} gray or "
-        f"{data['augmented_rgb_faces_per_second']:.0f} RGB faces per second on {data['machine']['cores']} cores."
+        f"one thread; the input pipeline with default augmentation: {gray:.0f} gray or {rgb:.0f} RGB faces per second "
+        f"on {data['machine']['cores']} cores."
     )
 
 
