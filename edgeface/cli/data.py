@@ -1,12 +1,17 @@
-"""`edgeface data`: a look at annotated faces before anything is trained on them."""
+"""`edgeface data`: annotated faces looked at, and brought in from other tools, before anything is trained on them."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 
 from edgeface.cli.command import Command, Group
 from edgeface.cli.options import DIR_HELP
 
+FORMATS = ("coco", "cvat", "dlib", "labelme", "labelstudio", "pts")
+"""The names in `edgeface.datasets.importers.FORMATS`, which only training's packages can import; a test compares."""
+SHOWN = 10
+"""Skipped records that are named; the rest is counted."""
 NEEDS = ("Reading annotated faces", "train")
 
 
@@ -21,6 +26,28 @@ def run_inspect(args: argparse.Namespace) -> int:
 
     print(inspect(args.set, args.split, args.out, limit=args.limit, root=args.dir))
     return 0
+
+
+def run_import(args: argparse.Namespace) -> int:
+    from edgeface.datasets.importers import import_faces
+
+    done = import_faces(
+        args.format,
+        args.source,
+        args.out,
+        markup_name=args.markup,
+        images=args.images,
+        split=args.split,
+        test_share=args.test_share,
+    )
+    print(f"{done.faces} faces in {done.images} images written to {done.folder}")
+    if done.skipped:
+        print(f"{len(done.skipped)} of {done.faces + len(done.skipped)} records skipped:")
+        print("\n".join(f"  {line}" for line in done.skipped[:SHOWN]))
+        if len(done.skipped) > SHOWN:
+            print(f"  and {len(done.skipped) - SHOWN} more")
+    sys.stdout.flush()
+    return 1 if done.skipped else 0
 
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +66,24 @@ def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dir", metavar="DIR", help=DIR_HELP)
 
 
+def _import_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("format", metavar="FORMAT", choices=FORMATS, help=f"one of {', '.join(FORMATS)}")
+    parser.add_argument("source", metavar="FILE|DIR", help="the tool's file, or a folder of its files")
+    parser.add_argument("--markup", required=True, metavar="NAME", help="which points are marked, such as ibug68")
+    parser.add_argument("--out", required=True, metavar="DIR", help="a new folder; its name is the set's name")
+    parser.add_argument("--images", metavar="DIR", help="the folder of the images (default: where the file is)")
+    parser.add_argument("--split", default="train", metavar="NAME", help="the split of the faces (default: train)")
+    parser.add_argument(
+        "--test-share",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the images that become the split test instead (default: 0)",
+    )
+
+
 GROUP = Group(
-    "look at annotated faces",
+    "look at annotated faces, or bring them in from other tools",
     {
         "check": Command(
             about="read every annotation and image of a set or a folder: what is there, missing or broken",
@@ -67,6 +110,20 @@ GROUP = Group(
                 "edgeface data inspect 300w --split test --limit 48 --out sheet.jpg",
             ),
             notes="Landmarks that are hidden are hollow; the white square is the crop that a network is given.",
+            needs=NEEDS,
+        ),
+        "import": Command(
+            about="turn annotations of COCO, CVAT, dlib, labelme, Label Studio or .pts files into a set",
+            add_arguments=_import_arguments,
+            run=run_import,
+            examples=(
+                "edgeface data import coco people.json --markup ibug68 --out faces/people --test-share 0.2",
+                "edgeface data import labelme labelled/ --markup mtfl5 --out faces/mine",
+                "edgeface data import cvat annotations.xml --images photos/ --markup wflw98 --out faces/wall",
+            ),
+            notes="Images are copied; the source is not changed. A face is one object with the markup's points in its\n"
+            "order, or single points labelled with their numbers.\n"
+            "Exit status 1: records were skipped, each with its reason.",
             needs=NEEDS,
         ),
     },

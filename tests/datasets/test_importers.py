@@ -160,3 +160,18 @@ def test_a_file_of_something_else_is_one_line(tmp_path, format, text, message):
     with pytest.raises(InputError, match=message):
         import_faces(format, path, tmp_path / "mine", markup_name="mtfl5")
     assert not (tmp_path / "mine" / "annotations.json").exists()
+
+
+def test_the_command_imports_and_tells_what_it_skipped(source, tmp_path, capsys):
+    from edgeface.cli import data, main
+
+    assert set(data.FORMATS) == set(FORMATS)
+    path = coco(source)
+    command = ["data", "import", "coco", str(path), "--markup", "mtfl5"]
+    assert main([*command, "--out", str(tmp_path / "mine")]) == 0
+    assert "2 faces in 2 images" in capsys.readouterr().out
+    broken = json.loads(path.read_text())
+    broken["annotations"][0]["image_id"] = 99
+    path.write_text(json.dumps(broken))
+    assert main([*command, "--out", str(tmp_path / "rest")]) == 1
+    assert "1 of 2 records skipped" in capsys.readouterr().out
