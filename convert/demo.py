@@ -57,7 +57,7 @@ def _network(name: str) -> Path:
     from edgeface.convert.parity_file import SetRows, save_parity
     from edgeface.datasets.load import load_set
     from edgeface.evaluation.protocols import PROTOCOLS
-    from edgeface.training.config import load_config
+    from edgeface.training.config_file import load_config
     from edgeface.training.train import train
 
     _heading(f"{name}: train")

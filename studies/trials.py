@@ -54,10 +54,10 @@ def _trial(config: TrainConfig, scored: Scored, every_stage: bool, decode: Decod
     from edgeface.models.deploy import stage_count
     from edgeface.models.io import load_model
     from edgeface.models.presets import build
-    from edgeface.training.backend import while_set
+    from edgeface.training.backend import override_setting
     from edgeface.training.train import network_config_of, train
 
-    with while_set(keras.config.dtype_policy, keras.config.set_dtype_policy, config.precision):
+    with override_setting(keras.config.dtype_policy, keras.config.set_dtype_policy, config.precision):
         fresh = build(network_config_of(config))
     start_by_name(fresh, config.seed)
     network, info = load_model(train(config, RUNS / config.name, model=fresh))

@@ -25,7 +25,7 @@ from edgeface.datasets.packs import faces_root
 from edgeface.datasets.synthetic import face_seed, render_face
 from edgeface.files import read_json
 from edgeface.runtime.download import YUNET_NAME
-from edgeface.training.config import load_config
+from edgeface.training.config_file import load_config
 from tests.docs import shell, stand_ins
 from tests.docs.pages import PAGES, ROOT, blocks, text_of
 

@@ -26,13 +26,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("config", type=Path, help="a training config, see configs/")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--limit-mib", type=float, default=40.0, help="size of the file (default: 40)")
-    parser.add_argument("--size", type=int, default=0, help="side of the crops (default: the config's pack_size)")
+    parser.add_argument("--size", type=int, default=0, help="side of the crops (default: the config's cut_size)")
     parser.add_argument("--seed", type=int, default=0, help="which faces, where not all fit in")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one key of the config")
     args = parser.parse_args(argv)
     try:
         start_keras()
-        from edgeface.training.config import load_config
+        from edgeface.training.config_file import load_config
 
         pack = packed(load_config(args.config, args.set), args.limit_mib, args.size, args.seed)
         pack.save(args.out)
@@ -52,7 +52,7 @@ def packed(config, limit_mib: float = 40.0, size: int = 0, seed: int = 0, cache:
     from edgeface.models.presets import build
     from edgeface.schema import as_dict
     from edgeface.training.losses import AcdcLoss, loss_for
-    from edgeface.training.sources import load_sources
+    from edgeface.training.source_faces import load_sources
     from edgeface.training.train import network_config_of
 
     if config.mode != "mixed":
@@ -62,12 +62,11 @@ def packed(config, limit_mib: float = 40.0, size: int = 0, seed: int = 0, cache:
     markups = landmark_markups(network)
     channels = network.input_shape[3]
     sources = load_sources(config, markups, cache, print)
-    size = size or config.pack_size
+    size = size or config.cut_size
     rng = np.random.default_rng(seed)
     parts = []
     each = [
-        bytes_a_face(_source(s, np.arange(min(len(s.packed), PROBED)), config, markups, channels, size))
-        for s in sources
+        bytes_a_face(_source(s, np.arange(min(len(s.faces), PROBED)), config, markups, channels, size)) for s in sources
     ]
     for source, chosen in zip(sources, chosen_faces(sources, each, limit_mib * MIB, rng), strict=True):
         parts.append(_source(source, chosen, config, markups, channels, size))
@@ -80,7 +79,7 @@ def packed(config, limit_mib: float = 40.0, size: int = 0, seed: int = 0, cache:
         "loss_kind": "acdc" if isinstance(loss, AcdcLoss) else "ccr",
         "info": model_info(network_config) | {"crop": {"rule": "square", "scale": config.augment.crop_scale}},
         "sources": [
-            {"name": s.name, "faces": len(p["images"]), "of": len(s.packed), "weight": s.weight}
+            {"name": s.name, "faces": len(p["images"]), "of": len(s.faces), "weight": s.weight}
             for s, p in zip(sources, parts, strict=True)
         ],
     }
@@ -97,7 +96,7 @@ def packed(config, limit_mib: float = 40.0, size: int = 0, seed: int = 0, cache:
 def chosen_faces(sources, each: list[float], limit: float, rng: np.random.Generator) -> list[np.ndarray]:
     """Sorted indices of each source's faces: shares by weight; what a small source leaves goes to the others."""
     count, open_ = np.zeros(len(sources)), np.ones(len(sources), bool)
-    has, weight = np.array([len(s.packed) for s in sources]), np.array([s.weight for s in sources])
+    has, weight = np.array([len(s.faces) for s in sources]), np.array([s.weight for s in sources])
     each_, left = np.array(each), 0.98 * limit  # a probe of some is not the size of all
     while open_.any():
         share = left / (weight * each_)[open_].sum()
@@ -120,7 +119,7 @@ def bytes_a_face(part: dict) -> float:
 
 
 def _source(source, chosen: np.ndarray, config, markups: tuple[str, ...], channels: int, size: int) -> dict:
-    faces = source.packed.take(chosen)
+    faces = source.faces.take(chosen)
     factor = size / faces.side
     images = faces.images
     if channels == 1:

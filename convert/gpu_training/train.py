@@ -30,7 +30,7 @@ from edgeface.models.io import save_model
 from edgeface.models.presets import build, config_from_dict
 from edgeface.models.summary import count_macs
 from edgeface.training.checkpoint import append_row, load_checkpoint, save_checkpoint, truncate_rows
-from edgeface.training.folder import held
+from edgeface.training.folder import run_lock
 from edgeface.training.losses import AcdcLoss, CcrLoss
 from edgeface.training.trainer import AlignmentTrainer, make_optimizer
 
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--resume-from", type=Path, help="a folder whose checkpoint.npz to begin with (default: OUT's)")
     args = parser.parse_args(argv)
     try:
-        with held(args.out):
+        with run_lock(args.out):
             record = run(args)
     except InputError as error:
         print(f"train: {error}", file=sys.stderr)

@@ -16,7 +16,7 @@ from edgeface.files import write_json
 from edgeface.training.augment import AugmentConfig
 from edgeface.training.config import SourceConfig
 from edgeface.training.pipeline import Source, batches, measure_throughput
-from edgeface.training.sources import packed_source
+from edgeface.training.source_faces import faces_of_source
 
 FACES, ROUNDS, SIDE = 60, 5, 128
 
@@ -35,7 +35,7 @@ def rate(work) -> float:
 
 def feed(channels: int) -> float:
     """Faces a second that the input pipeline delivers, default augmentation, two threads."""
-    packed = packed_source(SourceConfig("synthetic", "train", limit=500), 160, 1.6, Path("runs/cache"))
+    packed = faces_of_source(SourceConfig("synthetic", "train", limit=500), 160, 1.6, Path("runs/cache"))
     source = Source(packed, 1.0, "synthetic")
     faces = batches([source], AugmentConfig(), ("ibug68",), SIDE, channels, 32, seed=0)
     return round(measure_throughput(faces, steps=60, warmup=5), 1)

@@ -17,7 +17,7 @@ from edgeface.files import written_aside
 from edgeface.models.deploy import landmark_markups
 from edgeface.training.losses import AcdcLoss, Loss, acdc_loss, ccr_loss
 from edgeface.training.pipeline import batches
-from edgeface.training.sources import load_sources
+from edgeface.training.source_faces import load_sources
 from edgeface.training.trainer import Schedule
 
 

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     start_keras()
 
     from edgeface.convert.fine_tune import FineTune, fine_tune
-    from edgeface.training.config import load_config
+    from edgeface.training.config_file import load_config
 
     options = FineTune(
         steps=args.steps,

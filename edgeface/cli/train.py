@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from edgeface.training.backend import start_keras
-    from edgeface.training.config import load_config
+    from edgeface.training.config_file import load_config
 
     # A config that is wrong is told before seconds go by on starting Keras.
     config = load_config(args.config, args.override)

@@ -19,12 +19,11 @@ from edgeface.errors import InputError, must_be_one_of
 from edgeface.files import read_json, write_json
 from edgeface.models.deploy import landmark_markups
 from edgeface.models.io import config_of, load_model, model_info, save_model
-from edgeface.schema import from_dict
 from edgeface.training.augment import AugmentConfig
-from edgeface.training.config import TrainConfig
-from edgeface.training.folder import CHECKPOINT, CONFIG, forget, held
+from edgeface.training.config import TrainConfig, recorded_config
+from edgeface.training.folder import CHECKPOINT, CONFIG, clear_run, run_lock
 from edgeface.training.pipeline import batches
-from edgeface.training.sources import load_sources
+from edgeface.training.source_faces import load_sources
 from edgeface.training.train import already_trained, fit_network, say_plainly
 from edgeface.training.trainer import AlignmentTrainer
 
@@ -90,14 +89,14 @@ def fine_tune(
     run = tuning_config(info, options, config, str(model))
     facts = {"float_sha256": sha256(model), "options": asdict(options)}
     _check_not_a_float_run(out, Path(model))
-    with held(out):
+    with run_lock(out):
         _check_source(out / SOURCE, facts, resume)
         if resume and already_trained(run, out, MODEL):
             say(f"{out / MODEL}: tuned already")
             return out / MODEL
         if not resume:
             # Before the new source: a kill from here on must leave nothing that could pass for this run's.
-            forget(out, MODEL)
+            clear_run(out, MODEL)
         write_json(out / SOURCE, facts)
         twin, record = _tuned(network, run, options, out, resume, say)
         record |= facts
@@ -159,7 +158,7 @@ def tuning_config(info: dict[str, Any], options: FineTune, config: TrainConfig |
         recorded = info.get("training", {}).get("config")
         if recorded is None:
             raise InputError(f"{where} must carry its training config, or one must be given. Received: neither")
-        config = from_dict(TrainConfig, recorded, where)
+        config = recorded_config(recorded, where)
     return replace(
         config,
         # The twin's crops are the float model's, whatever the config's own were.

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from edgeface.datasets.packed import PackedFaces
+from edgeface.datasets.cut_faces import CutFaces
 from edgeface.head_pose import from_matrix, to_matrix
 
 
@@ -102,17 +102,17 @@ MAX_RESIDUAL = 0.2
 """Of the shape's radius: beyond it the points lie on no head like the reference, and the pose stays unknown."""
 
 
-def filled_pose(packed: PackedFaces) -> PackedFaces:
+def filled_pose(faces: CutFaces) -> CutFaces:
     """The same faces; angles that are unknown on faces with 68 points are the fitted pose's. Known ones are kept."""
-    name = next((m for m in ("ibug68_3d", "ibug68") if m in packed.landmarks), None)
+    name = next((m for m in ("ibug68_3d", "ibug68") if m in faces.landmarks), None)
     if name is None:
-        return packed
-    points = packed.landmarks[name]
-    lacking = ~np.isfinite(packed.pose_deg).all(1) & (np.isfinite(points).all(-1).sum(1) >= 34)
+        return faces
+    points = faces.landmarks[name]
+    lacking = ~np.isfinite(faces.pose_deg).all(1) & (np.isfinite(points).all(-1).sum(1) >= 34)
     if not lacking.any():
-        return packed
+        return faces
     fitted, residual = fit_pose(reference_shape(), points[lacking])
-    pose = packed.pose_deg.copy()
+    pose = faces.pose_deg.copy()
     unknown = ~np.isfinite(pose[lacking]) & (residual < MAX_RESIDUAL)[:, None]
     pose[lacking] = np.where(unknown, fitted, pose[lacking])
-    return replace(packed, pose_deg=pose)
+    return replace(faces, pose_deg=pose)

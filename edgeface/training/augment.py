@@ -57,7 +57,7 @@ class AugmentConfig:
     """Added, as a fraction of white."""
     contrast: float = 0.3
     gamma: float = 0.4
-    colour: float = 0.15
+    color: float = 0.15
     """Gain of each channel (RGB models)."""
     saturation: float = 0.4
     p_gray: float = 0.1

@@ -45,7 +45,7 @@ def start_keras(distribute: bool = False) -> str:
 
 
 @contextmanager
-def while_set(read: Callable[[], Any], write: Callable[[Any], Any], value: Any) -> Iterator[None]:
+def override_setting(read: Callable[[], Any], write: Callable[[Any], Any], value: Any) -> Iterator[None]:
     """Within it a setting has ``value``; afterwards what it had before."""
     before = read()
     write(value)

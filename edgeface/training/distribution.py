@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from edgeface.errors import InputError
-from edgeface.training.backend import while_set
+from edgeface.training.backend import override_setting
 
 ADDRESSES = "KERAS_DISTRIBUTION_JOB_ADDRESSES"
 """With KERAS_DISTRIBUTION_NUM_PROCESSES and _PROCESS_ID: what `keras.distribution.initialize` reads."""
@@ -96,7 +96,7 @@ def undistributed():
     """A context in which variables are this process's own, on one device."""
     if keras.distribution.distribution() is None:
         return nullcontext()
-    return while_set(keras.distribution.distribution, keras.distribution.set_distribution, None)
+    return override_setting(keras.distribution.distribution, keras.distribution.set_distribution, None)
 
 
 def check_agreement(members: Team, what: str) -> None:

@@ -22,7 +22,7 @@ _LEFT = re.compile(r"\..+\.[a-z0-9_]{8}\.(npz|csv|json|keras)")
 
 
 @contextmanager
-def held(out: str | Path) -> Iterator[None]:
+def run_lock(out: str | Path) -> Iterator[None]:
     """Makes the folder and keeps other trainings out of it until the end, also when that is a SIGKILL.
 
     InputError: it cannot be made, or another process trains in it.
@@ -43,7 +43,7 @@ def held(out: str | Path) -> Iterator[None]:
             os.close(handle)
 
 
-def remove_leavings(folder: Path, older_than_s: float = 0.0) -> None:
+def remove_partial_files(folder: Path, older_than_s: float = 0.0) -> None:
     """Removes what a kill in the middle of a write has left: `edgeface.files.written_aside`'s hidden files."""
     for path in folder.glob(".*"):
         with suppress(OSError):
@@ -51,7 +51,7 @@ def remove_leavings(folder: Path, older_than_s: float = 0.0) -> None:
                 path.unlink()
 
 
-def forget(out: Path, model: str) -> None:
+def clear_run(out: Path, model: str) -> None:
     """Removes a run's own files, its finished model of that name first; whatever else lies there stays."""
     for name in (model, CHECKPOINT, METRICS, CONFIG):
         (out / name).unlink(missing_ok=True)

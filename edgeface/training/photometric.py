@@ -63,7 +63,7 @@ def tone_table(config: AugmentConfig, rng: np.random.Generator, channels: int) -
     curve = (_RAMP ** factor(rng, config.gamma) - 0.5) * factor(rng, config.contrast) + 0.5
     curve += between(rng, -config.brightness, config.brightness)
     if channels == 3:
-        gains = np.array([factor(rng, config.colour) for _ in range(3)], np.float32)
+        gains = np.array([factor(rng, config.color) for _ in range(3)], np.float32)
         curve = (curve[:, None] * gains)[None]
     return (np.clip(curve, 0, 1) * 255 + 0.5).astype(np.uint8)
 

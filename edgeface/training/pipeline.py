@@ -1,4 +1,4 @@
-"""From packed faces to batches: weighted sources, random access by step, threads, one grain dataset that `fit` takes.
+"""From cut-out faces to batches: weighted sources, random access by step, threads, one grain dataset that `fit` takes.
 
 Batch ``step`` is a function of (sources, configuration, seed, step) alone: which faces and what happens to them. So a
 run that resumes at step k sees exactly what an uninterrupted one sees, whatever the number of threads.
@@ -25,7 +25,7 @@ from edgeface.markup import markup
 from edgeface.training.augment import AugmentConfig, augment
 
 if TYPE_CHECKING:
-    from edgeface.datasets.packed import PackedFaces
+    from edgeface.datasets.cut_faces import CutFaces
 
 Batch = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 Mode = Literal["mixed", "alternate"]
@@ -42,10 +42,10 @@ class Source:
 
     ``weight``: its share of the faces ("mixed") or of the batches ("alternate"), against the others'.
     ``markups``: only these are used (None: all it has). ``pose``: False masks its poses. ``skipped``: "id: reason" of
-    the faces that could not be used and are not in ``packed``. ``copies``: how many in ``packed`` are copies of others.
+    the faces that could not be used and are not in ``faces``. ``copies``: how many in ``faces`` are copies of others.
     """
 
-    packed: PackedFaces
+    faces: CutFaces
     weight: float
     name: str
     markups: tuple[str, ...] | None = None
@@ -54,26 +54,27 @@ class Source:
     copies: int = 0
 
     @property
-    def faces(self) -> int:
-        return len(self.packed) - self.copies
+    def distinct(self) -> int:
+        """How many faces there are without the copies."""
+        return len(self.faces) - self.copies
 
     def __post_init__(self) -> None:
-        if len(self.packed.images) == 0:
+        if len(self.faces.images) == 0:
             raise InputError(f"source {self.name} must hold at least one face. Received: none")
         if not (math.isfinite(self.weight) and self.weight > 0):
             raise InputError(f"weight of source {self.name} must be above 0. Received: {self.weight}")
-        missing = sorted(set(self.markups or ()) - set(self.packed.landmarks))
+        missing = sorted(set(self.markups or ()) - set(self.faces.landmarks))
         if missing:
-            has = sorted(self.packed.landmarks)
+            has = sorted(self.faces.landmarks)
             raise InputError(f"markups of source {self.name} must be among {has}. Received: {missing}")
         # Found here and not in the middle of fit, where TensorFlow wraps an error in its own.
-        box, pose = self.packed.box_xyxy, self.packed.pose_deg
+        box, pose = self.faces.box_xyxy, self.faces.pose_deg
         extent = box[:, 2:] - box[:, :2]
         usable = np.isfinite(box).all(1) & (extent.min(1) >= 0) & (extent.max(1) > 0) & ~np.isinf(pose).any(1)
         if not usable.all():
             odd = int(np.argmin(usable))
             raise InputError(
-                f"face {self.packed.ids[odd]} of source {self.name} must have a box with a side above 0 and a "
+                f"face {self.faces.ids[odd]} of source {self.name} must have a box with a side above 0 and a "
                 f"pose that is finite or NaN. Received: {box[odd].tolist()}, {pose[odd].tolist()}"
             )
 
@@ -177,7 +178,7 @@ class FaceBatches:
         earlier = cycles * int(per_cycle[source]) + int(before[place_in_cycle])
         if self.mode == "alternate":
             earlier = earlier * self.batch_size + row
-        count = len(self.sources[source].packed.images)
+        count = len(self.sources[source].faces.images)
         epoch, position = divmod(earlier, count)
         return source, int(_shuffled(self.seed, source, epoch, count)[position])
 
@@ -208,7 +209,7 @@ def place(
     shape: tuple[int, int, int],
 ) -> np.ndarray:
     """One view of one face: its labels go into row ``row`` of ``y``, its (S, S, C) uint8 image is returned."""
-    packed = source.packed
+    packed = source.faces
     allowed = packed.landmarks if source.markups is None else source.markups
     names = [name for name in markups if name in packed.landmarks and name in allowed]
     try:

@@ -34,17 +34,26 @@ from edgeface.models.grow import check_growth, grow
 from edgeface.models.io import config_of, load_model, model_info, read_info, save_model
 from edgeface.models.presets import ModelConfig, build, preset
 from edgeface.schema import as_dict, from_dict, non_default_fields
-from edgeface.training.backend import while_set
+from edgeface.training.backend import override_setting
 from edgeface.training.checkpoint import checkpoint_step, load_checkpoint, read_rows, truncate_rows
-from edgeface.training.config import TrainConfig
+from edgeface.training.config import TrainConfig, recorded_config, with_old_keys
 from edgeface.training.distribution import Team, check_agreement, distributed, team, undistributed
-from edgeface.training.folder import CHECKPOINT, CONFIG, DAY_S, METRICS, MODEL, forget, held, remove_leavings
+from edgeface.training.folder import (
+    CHECKPOINT,
+    CONFIG,
+    DAY_S,
+    METRICS,
+    MODEL,
+    clear_run,
+    remove_partial_files,
+    run_lock,
+)
 from edgeface.training.losses import loss_for
 from edgeface.training.monitor import Monitor, Validation
-from edgeface.training.packing import unknown_labels
 from edgeface.training.pipeline import Source, batches, cores, measure_throughput
-from edgeface.training.sources import load_sources, seen_by_validation
+from edgeface.training.source_faces import load_sources, seen_by_validation
 from edgeface.training.trainer import AlignmentTrainer, make_optimizer
+from edgeface.training.usable_faces import unknown_labels
 
 
 def say_plainly(message: str) -> None:
@@ -72,13 +81,13 @@ def train(
     if resume and already_trained(config, out, MODEL):
         say(f"{out / MODEL}: trained already")
         return out / MODEL
-    with distributed(distribute) as members, held(out) if members.first else nullcontext():
+    with distributed(distribute) as members, run_lock(out) if members.first else nullcontext():
         return _train(config, out, resume, model, members.speaker(say))
 
 
 def _train(config: TrainConfig, out: Path, resume: bool, model: keras.Model | None, say: Callable[[str], None]) -> Path:
     network_config = network_config_of(config)
-    with while_set(keras.config.dtype_policy, keras.config.set_dtype_policy, config.precision):
+    with override_setting(keras.config.dtype_policy, keras.config.set_dtype_policy, config.precision):
         keras.utils.set_random_seed(config.seed)
         network = model if model is not None else build(network_config)
     if config.init and model is None:
@@ -112,14 +121,14 @@ def fit_network(
     rows = members.rows(config.batch_size)
     say = members.speaker(say)
     if members.first:
-        remove_leavings(out)
-        remove_leavings(out.parent / "cache", older_than_s=DAY_S)  # others may be writing there
+        remove_partial_files(out)
+        remove_partial_files(out.parent / "cache", older_than_s=DAY_S)  # others may be writing there
     loss = loss_for(network, config.loss)
     side, _, channels = network.input_shape[1:]
     markups = landmark_markups(network)
     if not resume:
         if members.first:
-            forget(out, model_name)
+            clear_run(out, model_name)
     elif (out / CONFIG).exists():
         _check_same(config, out)
     sources = load_sources(config, markups, out.parent / "cache", say)
@@ -138,12 +147,12 @@ def fit_network(
     trainer.compile(optimizer=optimizer, jit_compile=_jit())
 
     facts = {"config": as_dict(config), "network": _network_facts(network), "sources": _source_facts(sources)}
-    facts |= laid_facts(config)
+    facts |= head_fit_facts(config)
     facts |= {"devices": members.devices, "processes": members.processes}
-    fingerprint = hashlib.sha256(json.dumps(non_default_fields(config), sort_keys=True).encode()).hexdigest()
+    fingerprint = _fingerprint(config)
     step = checkpoint_step(out / CHECKPOINT) if resume else 0
     # Before anything is loaded: assigning different values to one distributed variable ends in JAX's own words.
-    check_agreement(members, f"step {step}, {[(s.name, len(s.packed)) for s in sources]}, config {fingerprint[:8]}")
+    check_agreement(members, f"step {step}, {[(s.name, len(s.faces)) for s in sources]}, config {fingerprint[:8]}")
     if step:
         load_checkpoint(out / CHECKPOINT, network, optimizer, fingerprint)
         say(f"going on from step {step} of {config.steps}")
@@ -180,7 +189,12 @@ def fit_network(
         "sources": _source_facts(sources),
         "untrained": untrained,
         "last": {k: float(v) for k, v in curve[-1].items() if v != "nan"},
-    } | (begun_from | laid_facts(config) | environment())
+    } | (begun_from | head_fit_facts(config) | environment())
+
+
+def _fingerprint(config: TrainConfig) -> str:
+    """What a checkpoint's config is known by: its fields that are not at their defaults, under their first names."""
+    return hashlib.sha256(json.dumps(with_old_keys(non_default_fields(config)), sort_keys=True).encode()).hexdigest()
 
 
 def network_config_of(config: TrainConfig) -> ModelConfig:
@@ -196,10 +210,10 @@ def network_config_of(config: TrainConfig) -> ModelConfig:
 
 def untrained_heads(sources: list[Source], network: keras.Model) -> list[str]:
     """The network's markups, and angles of the pose, for which no source has a label."""
-    labelled = {m for s in sources for m in s.packed.landmarks if s.markups is None or m in s.markups}
+    labelled = {m for s in sources for m in s.faces.landmarks if s.markups is None or m in s.markups}
     heads = [m for m in landmark_markups(network) if m not in labelled]
     if "s1_pose" in network.output:
-        known = [np.isfinite(s.packed.pose_deg).any(axis=0) for s in sources if s.pose]
+        known = [np.isfinite(s.faces.pose_deg).any(axis=0) for s in sources if s.pose]
         heads += [a for i, a in enumerate(ANGLES) if not any(k[i] for k in known)]
     return heads
 
@@ -281,11 +295,11 @@ def _check_same(config: TrainConfig, out: Path) -> None:
     # Through JSON, so that both sides are lists, floats and strings.
     wanted, found = json.loads(json.dumps(non_default_fields(config))), read_json(out / CONFIG).get("config", {})
     with suppress(InputError):  # of a newer edgeface, with keys unknown here: other than any config
-        found = non_default_fields(from_dict(TrainConfig, found, str(out / CONFIG)))
+        found = non_default_fields(recorded_config(found, str(out / CONFIG)))
     changed = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
     if changed:
         raise InputError(f"{out} must be a new folder or this config's run. Received: a run with other {changed}")
-    laid, now = read_json(out / CONFIG).get("laid_heads"), laid_facts(config).get("laid_heads")
+    laid, now = read_json(out / CONFIG).get("laid_heads"), head_fit_facts(config).get("laid_heads")
     # Runs of before their records held the constants cannot be told.
     if laid not in (None, now):
         raise InputError(f"{out} must be a new folder or a run whose heads were laid by {now}. Received: {laid}")
@@ -294,32 +308,32 @@ def _check_same(config: TrainConfig, out: Path) -> None:
 def _source_facts(sources: list[Source]) -> list[dict[str, Any]]:
     """What was trained on, and what was not: faces left out with their reasons, labels that are unknown.
 
-    ``drawn`` counts a face of a rare pose as often as it is drawn beside the others (`SourceConfig.evenness`), and so
-    do the unknown labels.
+    ``drawn`` counts a face of a rare pose as often as it is drawn beside the others (`SourceConfig.pose_balance`), and
+    so do the unknown labels.
     """
     return [
         {
             "name": s.name,
-            "faces": s.faces,
+            "faces": s.distinct,
             "weight": s.weight,
-            "drawn": len(s.packed),
+            "drawn": len(s.faces),
             "skipped": list(s.skipped),
-            "unknown": unknown_labels(s.packed, s.markups or tuple(s.packed.landmarks), s.pose),
+            "unknown": unknown_labels(s.faces, s.markups or tuple(s.faces.landmarks), s.pose),
         }
         for s in sources
     ]
 
 
-def laid_facts(config: TrainConfig) -> dict[str, Any]:
+def head_fit_facts(config: TrainConfig) -> dict[str, Any]:
     """{"laid_heads": their constants} of a run that learns from heads laid over photographs, else {}."""
-    return {"laid_heads": fit.constants()} if any(s.fit_3d or s.turned for s in config.sources) else {}
+    return {"laid_heads": fit.constants()} if any(s.fit_3d or s.profile_views for s in config.sources) else {}
 
 
 def _say_other_faces(out: Path, sources: list[Source], say: Callable[[str], None]) -> None:
     """A warning where the run began with other faces: it can go on, but not as if it had never stopped."""
     recorded = read_json(out / CONFIG).get("sources") if (out / CONFIG).exists() else None
     began = [(s["name"], s["faces"]) for s in recorded or ()]
-    now = [(s.name, s.faces) for s in sources]
+    now = [(s.name, s.distinct) for s in sources]
     if recorded and began != now:
         text = [", ".join(f"{name} {faces}" for name, faces in pairs) for pairs in (began, now)]
         say(f"not the faces that this run began with: {text[0]} then, {text[1]} now; its batches differ from here on")

@@ -43,11 +43,11 @@ def yaws(split: str) -> tuple[int, np.ndarray, np.ndarray]:
     """(faces of the split, fitted (N,), labelled (N,)) in degrees, of those that have both."""
     from edgeface.datasets.profile_views.views import fitted_heads
     from edgeface.training.config import SourceConfig, TrainConfig
-    from edgeface.training.sources import packed_source
+    from edgeface.training.source_faces import faces_of_source
 
     source = SourceConfig(SET, split=split)
     usual = TrainConfig("ccr_s", (source,))
-    faces = packed_source(source, usual.pack_size, usual.pack_scale, Path("runs/cache"))
+    faces = faces_of_source(source, usual.cut_size, usual.cut_scale, Path("runs/cache"))
     heads, labelled = fitted_heads(faces), faces.pose_deg[:, 0]
     both = np.isfinite(labelled) & heads.fitted
     return len(faces), heads.pose_deg[both, 0], labelled[both]

@@ -5,8 +5,9 @@ Photographs get their 3D points and poses from a head that is laid over their 68
 points that a network, taught by annotators alone, finds on AFLW2000-3D's 199 faces, whose poses are known. So the pose
 error here is the network's and the laying's together; between the rows it is the laying's alone.
 
-Rows: a contour point's distance along the outline in full, at the share that is used (`ALONG`), and with the frontal
-heads' raised pitch taken back (`RAISED_DEG`), as labels are made. Writes laid_heads.json beside this file.
+Rows: a contour point's distance along the outline in full, at the share that is used (`CONTOUR_TANGENT_WEIGHT`), and
+with the frontal heads' pitch bias removed (`FRONTAL_PITCH_BIAS_DEG`), as labels are made. Writes laid_heads.json beside
+this file.
 Needs the folder of annotated faces (EDGEFACE_FACES).
 """
 
@@ -33,9 +34,12 @@ def ways() -> dict[str, dict[str, float]]:
     from edgeface.datasets.profile_views import fit
 
     return {
-        "outline in full": {"ALONG": 1.0, "RAISED_DEG": 0.0},
-        "outline across": {"ALONG": fit.ALONG, "RAISED_DEG": 0.0},
-        "outline across, raised heads taken back": {"ALONG": fit.ALONG, "RAISED_DEG": fit.RAISED_DEG},
+        "outline in full": {"CONTOUR_TANGENT_WEIGHT": 1.0, "FRONTAL_PITCH_BIAS_DEG": 0.0},
+        "outline across": {"CONTOUR_TANGENT_WEIGHT": fit.CONTOUR_TANGENT_WEIGHT, "FRONTAL_PITCH_BIAS_DEG": 0.0},
+        "outline across, raised heads taken back": {
+            "CONTOUR_TANGENT_WEIGHT": fit.CONTOUR_TANGENT_WEIGHT,
+            "FRONTAL_PITCH_BIAS_DEG": fit.FRONTAL_PITCH_BIAS_DEG,
+        },
     }
 
 

@@ -30,7 +30,7 @@ def row_of(preset: str, folder: Path) -> dict[str, Any]:
     from edgeface.models.presets import build
     from edgeface.models.summary import count_macs, count_parameters
     from edgeface.training.checkpoint import read_rows
-    from edgeface.training.config import load_config
+    from edgeface.training.config_file import load_config
     from edgeface.training.folder import CONFIG, METRICS
     from edgeface.training.train import network_config_of
     from studies.rows import plain

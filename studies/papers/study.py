@@ -64,7 +64,7 @@ SCORED = {
 
 def run_arm(experiment: str, arm: str, seed: int, steps: int) -> dict[str, Any]:
     """Trains (or goes on with) one arm from one seed and scores each of its stages."""
-    from edgeface.training.config import load_config
+    from edgeface.training.config_file import load_config
 
     config = load_config(CONFIGS / f"papers_{experiment}.toml")
     model, loss = config.model | ARMS[experiment][arm], config.loss | LOSSES.get(arm, {})
@@ -74,7 +74,7 @@ def run_arm(experiment: str, arm: str, seed: int, steps: int) -> dict[str, Any]:
 
 
 def main(args: list[str] | None = None) -> int:
-    from edgeface.training.config import load_config
+    from edgeface.training.config_file import load_config
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiments", nargs="*", help=f"among {', '.join(ARMS)} (default: all)")

@@ -70,7 +70,7 @@ def configs(experiment):
     from dataclasses import asdict
 
     from edgeface.models.presets import config_from_dict
-    from edgeface.training.config import load_config
+    from edgeface.training.config_file import load_config
     from edgeface.training.train import network_config_of
 
     config = load_config(trials.CONFIGS / f"papers_{experiment}.toml")

@@ -62,7 +62,7 @@ def config_of(name: str) -> ModelConfig:
 
 
 def run_candidate(candidate: str, seed: int, steps: int) -> dict[str, Any]:
-    from edgeface.training.config import load_config
+    from edgeface.training.config_file import load_config
 
     base, changes = CANDIDATES[candidate]
     config = replace(load_config(CONFIGS / "acdc_s_300w.toml"), network=base, model=dict(changes))

@@ -62,7 +62,7 @@ def by_halves(answered_deg: np.ndarray, true_deg: np.ndarray) -> np.ndarray:
 
 def row_of(path: Path) -> dict[str, Any]:
     from edgeface.convert.make_card import sha256
-    from edgeface.datasets.profile_views.fit import PROFILE_NOD_DEG
+    from edgeface.datasets.profile_views.fit import PROFILE_PITCH_OFFSET_DEG
     from edgeface.evaluation.evaluate import run as answer
     from edgeface.evaluation.networks import deployed
     from edgeface.models.deploy import landmark_markups, stage_count
@@ -91,7 +91,8 @@ def row_of(path: Path) -> dict[str, Any]:
         "skipped": int((~within).sum()),
         "nod_left": bins,
         "as_it_answers": _named(errors(answered, true, 0.0).mean(0)),
-        "nod_of_the_labels": {"nod_deg": PROFILE_NOD_DEG} | _named(errors(answered, true, PROFILE_NOD_DEG).mean(0)),
+        "nod_of_the_labels": {"nod_deg": PROFILE_PITCH_OFFSET_DEG}
+        | _named(errors(answered, true, PROFILE_PITCH_OFFSET_DEG).mean(0)),
         "nod_of_all_faces": {"nod_deg": of_all} | _named(errors(answered, true, of_all).mean(0)),
         "nod_of_the_other_half": {"halvings": HALVINGS} | _named(by_halves(answered, true)),
     }

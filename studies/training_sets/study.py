@@ -59,17 +59,17 @@ def mixture(sources: tuple[SourceConfig, ...], arm: str) -> tuple[SourceConfig, 
     parts = arm.split(", ")
     kept = []
     for source in sources:
-        source = source if "rare" in parts else replace(source, evenness=0.0)
+        source = source if "rare" in parts else replace(source, pose_balance=0.0)
         if source.set == "synthetic":
             if arm == OWN:
                 kept.append(replace(source, pose=True, markups=()))
             elif "rendered" in parts:
                 kept.append(replace(source, pose=False, markups=RENDERED_2D))
-        elif source.turned and "nodded" in parts:
+        elif source.profile_views and "nodded" in parts:
             kept.append(source)
-        elif source.turned:
-            aside = "turned" in parts and source.turned_yaw == YAW_DEG
-            kept += [replace(source, turned_nod=NOD_DEG)] if aside else []
+        elif source.profile_views:
+            aside = "turned" in parts and source.view_yaw == YAW_DEG
+            kept += [replace(source, view_pitch_std=NOD_DEG)] if aside else []
         elif source.fit_3d and "fitted" not in parts:
             # The same head still gives the pose.
             kept.append(replace(source, markups=MARKUPS_2D[source.set]))
@@ -80,11 +80,11 @@ def mixture(sources: tuple[SourceConfig, ...], arm: str) -> tuple[SourceConfig, 
 
 def trains_3d(sources: tuple[SourceConfig, ...]) -> bool:
     """Whether a source labels ibug68_3d."""
-    return any((s.fit_3d or s.turned or s.set == "synthetic") and not s.markups for s in sources)
+    return any((s.fit_3d or s.profile_views or s.set == "synthetic") and not s.markups for s in sources)
 
 
 def run_arm(arm: str, seed: int, steps: int) -> dict[str, Any]:
-    from edgeface.training.config import load_config
+    from edgeface.training.config_file import load_config
 
     config = load_config(CONFIGS / "acdc_n_300w.toml")
     sources = mixture(config.sources, arm)

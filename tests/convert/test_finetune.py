@@ -21,7 +21,7 @@ from edgeface.models.io import load_model, model_info, read_info, save_model
 from edgeface.models.presets import build, config_from_dict
 from edgeface.quantize import FakeQuant, uncalibrated
 from edgeface.schema import as_dict
-from edgeface.training.folder import held
+from edgeface.training.folder import run_lock
 from edgeface.training.losses import loss_for
 from edgeface.training.monitor import Monitor
 from edgeface.training.train import network_config_of, train
@@ -200,7 +200,7 @@ def test_the_folder_of_a_float_run_is_refused(trained, tmp_path, resume):
 
 def test_a_folder_takes_one_tuning_at_a_time(trained, tuned):
     with (
-        held(tuned),
+        run_lock(tuned),
         pytest.raises(InputError, match="must not be in use. Received: a folder that another process trains in"),
     ):
         fine_tune(trained, tuned, replace(OPTIONS, calibration="minmax"), resume=False)

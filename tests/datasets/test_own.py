@@ -12,7 +12,7 @@ from edgeface.datasets.own import read_own
 from edgeface.errors import InputError
 from edgeface.evaluation.evaluate import protocol_for
 from edgeface.training.config import SourceConfig
-from edgeface.training.sources import packed_source
+from edgeface.training.source_faces import faces_of_source
 from tests.datasets.conftest import record
 
 
@@ -66,10 +66,10 @@ def test_a_wrong_split_and_a_broken_record_are_named(mine):
 
 def test_they_are_packed_anew_when_their_annotations_change(mine, tmp_path):
     source = SourceConfig("mine", "train", dir=str(mine))
-    first = packed_source(source, 64, 1.6, tmp_path / "cache")
+    first = faces_of_source(source, 64, 1.6, tmp_path / "cache")
     assert len(first) == 1
     (mine / "mine" / "annotations.json").write_text(json.dumps([record(), record(), record(split="test")]))
-    assert len(packed_source(source, 64, 1.6, tmp_path / "cache")) == 2
+    assert len(faces_of_source(source, 64, 1.6, tmp_path / "cache")) == 2
 
 
 def test_they_are_scored_by_their_box(mine):

@@ -66,10 +66,10 @@ def test_shape_and_pose_are_inverse():
 
 
 def test_only_unknown_angles_are_filled():
-    from edgeface.datasets.packed import pack_faces
+    from edgeface.datasets.cut_faces import cut_faces
     from edgeface.datasets.synthetic import synthetic_samples
 
-    whole = pack_faces(synthetic_samples(6, seed=3), 96)
+    whole = cut_faces(synthetic_samples(6, seed=3), 96)
     given = whole.pose_deg.copy()
     given[0] = np.nan
     given[1, 1:] = np.nan  # a yaw alone, as AFLW's

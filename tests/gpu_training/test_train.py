@@ -13,7 +13,7 @@ import pytest
 
 from convert.gpu_training.pack import MIB, chosen_faces, packed
 from convert.gpu_training.packfile import Pack, join, split
-from edgeface.datasets.packed import pack_faces
+from edgeface.datasets.cut_faces import cut_faces
 from edgeface.errors import InputError
 from edgeface.evaluation.evaluate import evaluate
 from edgeface.evaluation.networks import load_network
@@ -81,7 +81,7 @@ def test_a_run_in_two_pieces_is_one_run(pack, tmp_path):
 
 def test_a_pack_holds_what_the_pipeline_would_use(pack):
     stored = Pack.load(pack)
-    faces = pack_faces(tiny.samples(12), 48)
+    faces = cut_faces(tiny.samples(12), 48)
     assert stored.images.shape == (12, 48, 48, 1) and stored.images.dtype == np.uint8
     np.testing.assert_allclose(stored.landmarks["mtfl5"], faces.landmarks["mtfl5"], atol=1 / 128)
     np.testing.assert_array_equal(stored.pose_deg, faces.pose_deg)
@@ -95,7 +95,7 @@ def test_a_pack_holds_what_the_pipeline_would_use(pack):
 
 
 def test_faces_are_shared_out_by_weight_until_the_file_is_full():
-    faces = pack_faces(tiny.samples(40), 32)
+    faces = cut_faces(tiny.samples(40), 32)
     sources = [
         Source(faces, 3.0, "a"),
         Source(faces, 1.0, "b"),

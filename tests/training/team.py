@@ -44,14 +44,14 @@ def apart(one: Path, other: Path) -> dict[str, float]:
 
 def halves(run) -> dict[str, float]:
     """What one step would differ by if each device took means over its own half of the batch, largest of 8 batches."""
-    from edgeface.datasets.packed import pack_faces
+    from edgeface.datasets.cut_faces import cut_faces
     from edgeface.models.presets import build
     from edgeface.training.losses import AcdcLoss, acdc_loss
     from edgeface.training.pipeline import Source, batches
     from edgeface.training.train import network_config_of
 
     network = build(network_config_of(run))
-    source = Source(pack_faces(tiny.samples(12), run.pack_size), 1.0, "tiny")
+    source = Source(cut_faces(tiny.samples(12), run.cut_size), 1.0, "tiny")
     faces = batches([source], run.augment, ("mtfl5",), 32, 1, 4, 0, threads=0)
     loss, moments = 0.0, 0.0
     for x, y in islice(iter(faces), 8):

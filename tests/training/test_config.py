@@ -12,9 +12,10 @@ from edgeface.datasets.load import SETS
 from edgeface.errors import InputError
 from edgeface.models.presets import build
 from edgeface.schema import as_dict, from_dict, non_default_fields
-from edgeface.training.config import SourceConfig, TrainConfig, load_config
+from edgeface.training.config import SourceConfig, TrainConfig, recorded_config, with_old_keys
+from edgeface.training.config_file import load_config
 from edgeface.training.losses import loss_for
-from edgeface.training.sources import seen_by_validation
+from edgeface.training.source_faces import seen_by_validation
 from edgeface.training.train import network_config_of
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
@@ -49,7 +50,7 @@ def test_defaults_and_overrides(plain):
 
 def test_a_validation_that_would_be_taken_for_another_is_refused(plain):
     """Its faces are scored as they are: what would be left out of account is refused."""
-    for more in ("turned = 2", "fit_3d = true", "weight = 2.0", 'markups = ["ibug68", "mtfl5"]'):
+    for more in ("profile_views = 2", "fit_3d = true", "weight = 2.0", 'markups = ["ibug68", "mtfl5"]'):
         with pytest.raises(InputError, match="validation must be a set, split, limit, dir and at most one markup"):
             load_config(plain, [f'validation={{ set = "synthetic", limit = 2, {more} }}'])
     load_config(plain, ['validation={ set = "300w", dir = "faces", split = "test", markups = ["ibug68"] }'])
@@ -60,7 +61,7 @@ def test_a_validation_that_would_be_taken_for_another_is_refused(plain):
     [
         ({"set": "300w", "split": "train"}, {"set": "300w", "split": "test"}, False),
         ({"set": "300w"}, {"set": "300w", "split": "test"}, True),
-        ({"set": "300w", "split": "test", "turned": 2}, {"set": "300w", "split": "test"}, True),
+        ({"set": "300w", "split": "test", "profile_views": 2}, {"set": "300w", "split": "test"}, True),
         ({"set": "mtfl", "split": "train"}, {"set": "mtfl"}, True),
         ({"set": "300w", "split": "train"}, {"set": "300w", "split": "train_held_out"}, True),
         ({"set": "300w", "split": "train_fit"}, {"set": "300w", "split": "train_held_out"}, False),
@@ -83,6 +84,61 @@ def test_no_config_of_the_project_trains_on_its_validation(path):
     assert seen_by_validation(load_config(path)) == []
 
 
+def test_a_config_extends_another(tmp_path):
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "b.toml").write_text(PLAIN + "[augment]\nmirror = 0.25\nshift = 0.01\n[loss]\npose = 2\n")
+    path = tmp_path / "own.toml"
+    path.write_text('extends = "base/b.toml"\nsteps = 7\n[augment]\nshift = 0.02\n[[sources]]\nset = "mtfl"\n')
+    config = load_config(path, ["augment.scale=0.5"])
+    assert (config.name, config.network, config.steps, config.loss) == ("own", "acdc_n", 7, {"pose": 2})
+    assert config.sources == (SourceConfig("mtfl"),)  # a list is replaced
+    augment = config.augment
+    assert (augment.mirror, augment.shift, augment.scale) == (0.25, 0.02, 0.5)  # a table is merged
+    for extends, message in (
+        ("none.toml", "none.toml must be a TOML file. Received: no such file"),
+        ("own.toml", "extends must name a file that extends none itself. Received: 'own.toml'"),
+    ):
+        (tmp_path / "bad.toml").write_text(f'extends = "{extends}"\n')
+        with pytest.raises(InputError, match=message):
+            load_config(tmp_path / "bad.toml")
+    (tmp_path / "bad.toml").write_text("extends = 3\n")
+    with pytest.raises(InputError, match="extends must be a file's name. Received: 3"):
+        load_config(tmp_path / "bad.toml")
+
+
+OLD = """
+network = "acdc_n"
+pack_size = 100
+[augment]
+colour = 0.2
+[[sources]]
+set = "300w"
+turned = 3
+turned_yaw = [0, 40]
+turned_nod = 20
+evenness = 0.5
+"""
+
+
+def test_former_names_of_keys_are_read_with_one_warning(tmp_path, caplog):
+    path = tmp_path / "old.toml"
+    path.write_text(OLD)
+    config = load_config(path, ["sources.0.evenness=1"])
+    assert config.sources == (
+        SourceConfig("300w", profile_views=3, view_yaw=(0.0, 40.0), view_pitch_std=20.0, pose_balance=1.0),
+    )
+    assert (config.cut_size, config.augment.color) == (100, 0.2)
+    (warning,) = caplog.records
+    assert "pack_size is now cut_size" in warning.message and "evenness is now pose_balance" in warning.message
+    caplog.clear()
+    recorded = with_old_keys(as_dict(config))
+    assert recorded["sources"][0]["turned"] == 3 and "colour" in recorded["augment"]
+    assert recorded_config(json.loads(json.dumps(recorded)), "model.keras") == config
+    assert not caplog.records  # nobody can edit what a file recorded
+    with pytest.raises(InputError, match="color must be given once. Received: colour, its former name, as well"):
+        load_config(path, ["augment.color=0.1"])
+
+
 def test_round_trip_through_json(plain):
     config = load_config(plain, ['validation={ set = "synthetic", limit = 2 }', "model={ stages = 1 }"])
     assert from_dict(TrainConfig, json.loads(json.dumps(as_dict(config))), "json") == config
@@ -97,7 +153,7 @@ def test_round_trip_through_json(plain):
         ("sources.4.limit=1", "index below 1.*sources.4"),
         ("steps=seven", "steps must be int. Received: 'seven'"),
         ("steps=true", "steps must be int. Received: True"),
-        ("sources.0.yaw_scale=1.1", "yaw_scale must be 1 without fit_3d or turned. Received: 1.1"),
+        ("sources.0.yaw_scale=1.1", "yaw_scale must be 1 without fit_3d or profile_views. Received: 1.1"),
         ("sources.0.fitted_yaw=0.5", "fitted_yaw must be 0 without fit_3d. Received: 0.5"),
         ("sources.0.fitted_yaw=1.5", "fitted_yaw must be between 0 and 1. Received: 1.5"),
         ("steps=0", "steps must be > 0. Received: 0"),
@@ -106,7 +162,7 @@ def test_round_trip_through_json(plain):
         ("augment.mirror=2", "augment: mirror must be in"),
         ("sources=[]", "sources must be at least one set"),
         ("warmup=1000", "warmup must be below steps"),
-        ("pack_scale=1.2", "pack_scale must be >= augment.crop_scale"),
+        ("cut_scale=1.2", "cut_scale must be >= augment.crop_scale"),
         ("steps", "--override must be key=value. Received: 'steps'"),
         ("steps.x=1", "steps must be int"),
         ("network.x=1", "must name a key"),

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from edgeface.datasets.packed import pack_faces
+from edgeface.datasets.cut_faces import cut_faces
 from edgeface.errors import InputError
 from edgeface.training.distribution import Team, distributed, team
 from edgeface.training.pipeline import FaceBatches, Source
@@ -95,7 +95,7 @@ def test_two_processes_go_on_with_one_devices_checkpoint(two_devices, jax_env):
 
 
 def test_processes_draw_the_rows_of_one_batch():
-    source = Source(pack_faces(tiny.samples(12), 48), 1.0, "tiny")
+    source = Source(cut_faces(tiny.samples(12), 48), 1.0, "tiny")
 
     def drawn(rows):
         config = tiny.config().augment

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from edgeface.errors import InputError
-from edgeface.training.folder import held, remove_leavings
+from edgeface.training.folder import remove_partial_files, run_lock
 
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("EDGEFACE_KILLS", "3"))
@@ -49,12 +49,12 @@ def test_a_run_killed_at_random_moments_ends_with_the_uninterrupted_runs_bits(ja
 
 def test_a_folder_has_one_training_at_a_time(tmp_path):
     run, refused = tmp_path / "run", "must not be in use. Received: a folder that another process trains in"
-    with held(run), pytest.raises(InputError, match=refused), held(run):
+    with run_lock(run), pytest.raises(InputError, match=refused), run_lock(run):
         pass
-    with held(run):
+    with run_lock(run):
         pass
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="must be a folder that can be written"), held(tmp_path / "file" / "run"):
+    with pytest.raises(InputError, match="must be a folder that can be written"), run_lock(tmp_path / "file" / "run"):
         pass
 
 
@@ -63,7 +63,7 @@ def test_only_leavings_are_removed(tmp_path):
     kept = [".gitignore", ".hidden.npz", "checkpoint.npz", ".note.abcdefgh.txt", "model.abcdefgh.keras"]
     for name in left + kept:
         (tmp_path / name).write_text("")
-    remove_leavings(tmp_path, older_than_s=60)
+    remove_partial_files(tmp_path, older_than_s=60)
     assert len(list(tmp_path.iterdir())) == len(left + kept)
-    remove_leavings(tmp_path)
+    remove_partial_files(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == set(kept)

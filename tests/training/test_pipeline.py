@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from edgeface.box import Box
 from edgeface.crop import square_crop
-from edgeface.datasets.packed import PackedFaces
+from edgeface.datasets.cut_faces import CutFaces
 from edgeface.errors import InputError
 from edgeface.markup import markup
 from edgeface.training.augment import AugmentConfig
@@ -31,11 +31,11 @@ from edgeface.training.pipeline import (
 ROOT = Path(__file__).parents[2]
 
 
-def faces(count: int, markups=("ibug68",), seed: int = 0, pose: bool = True) -> PackedFaces:
+def faces(count: int, markups=("ibug68",), seed: int = 0, pose: bool = True) -> CutFaces:
     """Random pictures of 48 px, every label known."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (count, 48, 48, 3), np.uint8)
-    return PackedFaces(
+    return CutFaces(
         images=images,
         landmarks={m: rng.uniform(15, 33, (count, markup(m).size, 2)).astype(np.float32) for m in markups},
         visible={m: np.ones((count, markup(m).size), bool) for m in markups},
@@ -158,7 +158,7 @@ def test_an_odd_face_is_named_before_anything_runs(field, value):
 @pytest.mark.parametrize("threads", [0, 2])
 def test_a_face_that_fails_on_the_way_is_named(threads):
     source = Source(faces(6), 1.0, "bad")
-    source.packed.box_xyxy[4] = 20
+    source.faces.box_xyxy[4] = 20
     with pytest.raises(InputError, match="face face0_4 of source bad cannot be used: box must have a positive side"):
         list(islice(make((source,), ("ibug68",), threads=threads), 2))
 

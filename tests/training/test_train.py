@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 
-from edgeface.datasets.packed import pack_faces
+from edgeface.datasets.cut_faces import cut_faces
 from edgeface.datasets.profile_views import fit
 from edgeface.errors import InputError
 from edgeface.evaluation.evaluate import evaluate
@@ -25,7 +25,7 @@ from edgeface.models.io import load_model, save_model
 from edgeface.models.presets import build
 from edgeface.schema import as_dict
 from edgeface.training.pipeline import Source
-from edgeface.training.train import _check_same, laid_facts, network_config_of, start_from, train, untrained_heads
+from edgeface.training.train import _check_same, head_fit_facts, network_config_of, start_from, train, untrained_heads
 from edgeface.training.trainer import Schedule
 from tests.training import tiny
 
@@ -186,10 +186,10 @@ def test_a_face_that_cannot_be_used_is_named(tmp_path, monkeypatch):
 
 def test_a_run_of_heads_laid_by_other_constants_is_not_gone_on_with(tmp_path, monkeypatch):
     laid = replace(tiny.config(), sources=(replace(tiny.config().sources[0], fit_3d=True),))
-    assert laid_facts(tiny.config()) == {}
-    write_json(tmp_path / "config.json", {"config": as_dict(laid)} | laid_facts(laid))
+    assert head_fit_facts(tiny.config()) == {}
+    write_json(tmp_path / "config.json", {"config": as_dict(laid)} | head_fit_facts(laid))
     _check_same(laid, tmp_path)
-    monkeypatch.setattr(fit, "PROFILE_NOD_DEG", 9.0)
+    monkeypatch.setattr(fit, "PROFILE_PITCH_OFFSET_DEG", 9.0)
     with pytest.raises(InputError, match="a run whose heads were laid by .*9.0.*Received: "):
         _check_same(laid, tmp_path)
     # Runs of before their records held the constants go on.
@@ -231,7 +231,7 @@ def test_mixed_precision_saves_a_float32_model(tmp_path):
 
 def test_heads_without_labels_are_told():
     network = build(network_config_of(tiny.config(model={**tiny.ACDC, "markups_2d": ["ibug68", "mtfl5"]})))
-    faces = pack_faces(tiny.samples(3), 48)
+    faces = cut_faces(tiny.samples(3), 48)
     assert untrained_heads([Source(faces, 1.0, "tiny")], network) == ["ibug68"]
     assert untrained_heads([Source(faces, 1.0, "tiny", pose=False)], network) == ["ibug68", "yaw", "pitch", "roll"]
 

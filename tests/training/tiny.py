@@ -63,7 +63,7 @@ def config(**changes) -> TrainConfig:
         "learning_rate": 5e-3,
         "ema": 0.9,
         "clip": 1.0,
-        "pack_size": 48,
+        "cut_size": 48,
         "sources": [{"set": "mtfl", "split": "train"}],
         "validation": {"set": "mtfl", "split": "train", "limit": 5},
     }
@@ -75,7 +75,7 @@ network = "acdc_n"
 batch_size = 4
 learning_rate = 5e-3
 ema = 0.9
-pack_size = 48
+cut_size = 48
 {more}
 [model]
 stages = 1
@@ -93,13 +93,13 @@ split = "train"
 
 def use_tiny_faces(set_attribute) -> None:
     """set_attribute(module, name, value), a monkeypatch: sets are read from memory."""
-    import edgeface.training.sources
+    import edgeface.training.source_faces
     import edgeface.training.train
 
     def load_set(name, split, limit=None, root=None):
         return samples(12)[:limit]
 
-    set_attribute(edgeface.training.sources, "load_set", load_set)
+    set_attribute(edgeface.training.source_faces, "load_set", load_set)
     set_attribute(edgeface.training.train, "load_set", load_set)
 
 

@@ -1,9 +1,10 @@
-"""The linear head laid over the 68 points of many faces at once.
+"""A linear 3D head fitted to the 68 points of many faces at once.
 
-Weak perspective; rotation, scale, place and shape by damped Gauss-Newton. The contour's points of a 2D annotation lie
-on the outline that the camera sees: at every step each is matched with the place on its path over the cheek that
+Weak perspective; rotation, scale, position and shape by damped Gauss-Newton. The contour's points of a 2D annotation
+lie on the outline that the camera sees: at every step each is matched with the place on its path over the cheek that
 stands out furthest ("landmark marching", Zhu et al., CVPR 2015). Where along the outline an annotator puts them hardly
-follows the head when it is raised or bowed, so their distance across it is what counts (`ALONG`).
+follows the head when it looks up or down, so it is the distance across the outline that counts
+(`CONTOUR_TANGENT_WEIGHT`).
 """
 
 from __future__ import annotations
@@ -20,33 +21,39 @@ SIGMA_CM = 0.22
 """How far an annotated point lies from the head's: annotators' spread and what the model cannot say."""
 WEIGHTS = np.r_[np.full(17, 0.4), np.full(10, 0.7), np.ones(41)]
 """The contour is the least certain of the annotation, brows follow."""
-ALONG = 0.3
-"""Share that counts of a contour point's distance along the outline. All of it takes a quarter off a head's pitch:
-heads laid over the 68 2D points that a network finds on aflw2000_3d val say so, and the yaws of AFLW's training faces
-agree, for they lie nearer to the heads laid so (`studies.aflw_yaw_scale.study`)."""
-RAISED_DEG = 3.5
-"""By how much a head laid over a frontal face's 2D marks is raised, for they are not quite at the heights of the
-rendered heads' own. From the side the marks show the pitch itself: it falls with the squared cosine of yaw. Chosen as
-`ALONG` was (`studies.head_fit.study`)."""
-PROFILE_NOD_DEG = 2.5
-"""By how much more 300W-LP raises the head in profile than a head that is laid over its points lies: the zero of pitch
-again, where a nod is seen as it is. It grows with the squared sine of yaw. The mean of what three networks that learned
-without it had left beyond 60 degrees, rounded (`studies.profile_pitch.study`, on aflw2000_3d val). Of the label alone: the
-points lie where they lie."""
+CONTOUR_TANGENT_WEIGHT = 0.3
+"""Weight of a contour point's distance along the outline. At 1 a quarter of a head's pitch is lost: heads fitted to the
+68 2D points that a network finds on aflw2000_3d val show it, and the yaws of AFLW's training faces agree, which are
+nearer to heads fitted with this weight (`studies.aflw_yaw_scale.study`)."""
+FRONTAL_PITCH_BIAS_DEG = 3.5
+"""By how much a head fitted to a frontal face's 2D points looks up too far: the points are not quite at the heights of
+the rendered heads' own. In profile the points show the pitch itself, so the bias falls with the squared cosine of yaw.
+Chosen as `CONTOUR_TANGENT_WEIGHT` was (`studies.head_fit.study`)."""
+PROFILE_PITCH_OFFSET_DEG = 2.5
+"""By how much 300W-LP labels the pitch of a head in profile higher than that of a head fitted to its points. It grows
+with the squared sine of yaw. The mean of what three networks trained without it had left beyond 60 degrees, rounded
+(`studies.profile_pitch.study`, on aflw2000_3d val). Part of the pose label alone: the points stay where they are."""
 MOST_YAW_DEG = 80.0
-"""Beyond it that nod falls with yaw's cosine, so that pitch and roll, which divide by that, move no further."""
+"""Beyond this yaw the offset falls with yaw's cosine: pitch and roll divide by that, and must move no further."""
 ROUNDS = 14
 CHUNK = 256
 REACH_CM = 2.5
-"""Of the correction at one point to its surroundings on the head."""
+"""How far the correction at one point reaches over the head."""
 MIN_POINTS = 40
 MAX_RESIDUAL = 0.08
-"""Of the face box's size: beyond this RMS distance the points lie on no head that the model knows."""
+"""Largest RMS distance, as a share of the face box's size: beyond it the points fit no head that the model knows."""
 
 
 def constants() -> dict[str, float]:
-    """What was chosen of how heads are laid and labelled, for records of runs that learn from them."""
-    return {"along": ALONG, "raised_deg": RAISED_DEG, "profile_nod_deg": PROFILE_NOD_DEG}
+    """The constants that decide how heads are fitted and labelled, for records of runs that learn from them.
+
+    The keys are those of records that exist.
+    """
+    return {
+        "along": CONTOUR_TANGENT_WEIGHT,
+        "raised_deg": FRONTAL_PITCH_BIAS_DEG,
+        "profile_nod_deg": PROFILE_PITCH_OFFSET_DEG,
+    }
 
 
 @dataclass(frozen=True)
@@ -191,7 +198,7 @@ def _fit_chunk(points: np.ndarray, usable: np.ndarray, slide: bool) -> tuple[np.
         coefficients = np.clip(coefficients + step[:, 6:], -4, 4)
 
     if slide:
-        rotation = rotation @ _bowed(rotation)
+        rotation = rotation @ _remove_pitch_bias(rotation)
         slots = _slide(model, coefficients, rotation)
     turned = _matched(model, coefficients, slots) @ np.swapaxes(rotation, 1, 2)
     if slide:
@@ -233,34 +240,37 @@ def _slide(model: HeadModel, coefficients: np.ndarray, rotation: np.ndarray) -> 
 
 
 def _across(outline: np.ndarray) -> np.ndarray:
-    """(N, 17, 2, 2) to multiply distances at the outline's points (N, 17, 2) by: the part along shrinks to `ALONG`."""
+    """(N, 17, 2, 2) to multiply distances at the outline's points (N, 17, 2) by: the part along the outline shrinks to
+    `CONTOUR_TANGENT_WEIGHT` of it."""
     ends = np.concatenate([outline[:, :1], outline, outline[:, -1:]], axis=1)
     along = ends[:, 2:] - ends[:, :-2]
     along = along / np.maximum(np.linalg.norm(along, axis=-1, keepdims=True), 1e-9)
-    return np.eye(2) - (1 - ALONG) * along[..., :, None] * along[..., None, :]
+    return np.eye(2) - (1 - CONTOUR_TANGENT_WEIGHT) * along[..., :, None] * along[..., None, :]
 
 
-def _bowed(rotation: np.ndarray) -> np.ndarray:
-    """(N, 3, 3) to apply first, that take `RAISED_DEG` back."""
+def _remove_pitch_bias(rotation: np.ndarray) -> np.ndarray:
+    """(N, 3, 3) rotations to apply first, which take `FRONTAL_PITCH_BIAS_DEG` back."""
     yaw = np.deg2rad(from_matrix(np.swapaxes(rotation, 1, 2))[:, 0])
     angles = np.zeros((len(yaw), 3))
-    angles[:, 1] = -RAISED_DEG * np.cos(yaw) ** 2
+    angles[:, 1] = -FRONTAL_PITCH_BIAS_DEG * np.cos(yaw) ** 2
     return np.swapaxes(to_matrix(angles), 1, 2)
 
 
 def as_labelled(pose_deg: np.ndarray, nod_deg: float | None = None) -> np.ndarray:
-    """(N, 3) yaw, pitch, roll of heads as they lie -> what 300W-LP would label them with, (N, 3) float32.
+    """The pose that 300W-LP would label fitted heads with, (N, 3) float32 degrees.
 
-    nod_deg: of a head in profile, about its own axis from ear to ear; default `PROFILE_NOD_DEG`.
+    Args:
+        pose_deg: (N, 3) yaw, pitch, roll of the fitted heads.
+        nod_deg: the offset in profile, about the head's own axis from ear to ear; default `PROFILE_PITCH_OFFSET_DEG`.
     """
     pose_deg = np.asarray(pose_deg, np.float64)
     yaw = np.deg2rad(pose_deg[:, 0])
     fading = np.minimum(1, np.abs(np.cos(yaw)) / np.cos(np.deg2rad(MOST_YAW_DEG)))
     nod = np.zeros((len(pose_deg), 3))
-    nod[:, 1] = (PROFILE_NOD_DEG if nod_deg is None else nod_deg) * np.sin(yaw) ** 2 * fading
+    nod[:, 1] = (PROFILE_PITCH_OFFSET_DEG if nod_deg is None else nod_deg) * np.sin(yaw) ** 2 * fading
     # A pose's matrix is the transpose of what turns the head, so that a factor on its left comes first, on the head.
     near = from_matrix(to_matrix(nod) @ to_matrix(pose_deg))
-    # The same turn told by a yaw beyond 90 degrees, where that is how it was told.
+    # The same rotation written with a yaw beyond 90 degrees, where that is how it was given.
     far = np.copysign(180, near) - near
     far[:, 1:] *= -1
     beyond = _apart(far, pose_deg) < _apart(near, pose_deg)

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgeface.box import face_box
 from edgeface.crop import square_crop
-from edgeface.datasets.packed import PackedFaces
+from edgeface.datasets.cut_faces import CutFaces
 from edgeface.datasets.profile_views.fit import FittedHeads, as_labelled, fit_heads
 from edgeface.datasets.profile_views.model import head_model
 from edgeface.datasets.profile_views.render import draw, lifted, sheet_of, turn
@@ -31,21 +31,21 @@ CARRIED = ("aflw21", "mtfl5", "lfw10")
 """Markups that turn with the face; a drawn contour (ibug68, wflw98) would not stay one."""
 
 
-def fitted_heads(packed: PackedFaces) -> FittedHeads:
-    """Heads under the ibug68 points of packed faces; InputError without that markup."""
-    if "ibug68" not in packed.landmarks:
-        got = ", ".join(packed.landmarks) or "none"
+def fitted_heads(faces: CutFaces) -> FittedHeads:
+    """Heads under the ibug68 points of cut-out faces; InputError without that markup."""
+    if "ibug68" not in faces.landmarks:
+        got = ", ".join(faces.landmarks) or "none"
         raise InputError(f"faces to lay a head over must have ibug68 points. Received: {got}")
-    return fit_heads(packed.landmarks["ibug68"], packed.visible["ibug68"])
+    return fit_heads(faces.landmarks["ibug68"], faces.visible["ibug68"])
 
 
 def turned_faces(
-    packed: PackedFaces,
+    faces: CutFaces,
     per_face: int,
     seed: int,
     yaw_deg: tuple[float, float] = YAW_DEG,
     nod_deg: float = NOD_DEG,
-) -> PackedFaces:
+) -> CutFaces:
     """``per_face`` turned views of every face over whose ibug68 points a head can be laid; the others are left out.
 
     Each view is turned further to the side the face already looks to (either side near frontal): |yaw| is spread
@@ -62,14 +62,14 @@ def turned_faces(
         raise InputError(f"yaw_deg must be two rising angles in 0 to 90. Received: {yaw_deg!r}")
     if not 0 <= nod_deg <= MOST_NOD_DEG:
         raise InputError(f"nod_deg must be in 0 to {MOST_NOD_DEG:g}. Received: {nod_deg!r}")
-    heads = fitted_heads(packed)
+    heads = fitted_heads(faces)
     chosen = np.flatnonzero(heads.fitted)
     if not len(chosen):
-        raise InputError(f"a head must fit at least one face. Received: {len(packed)} faces, none fitted")
+        raise InputError(f"a head must fit at least one face. Received: {len(faces)} faces, none fitted")
     count = len(chosen) * per_face
-    side = packed.side
+    side = faces.side
     images = np.empty((count, side, side, 3), np.uint8)
-    carried = {name: packed.landmarks[name].shape[1] for name in CARRIED if name in packed.landmarks}
+    carried = {name: faces.landmarks[name].shape[1] for name in CARRIED if name in faces.landmarks}
     total = 68 + sum(carried.values())
     points, seen = np.empty((count, total, 2), np.float32), np.empty((count, total), bool)
     boxes, poses = np.empty((count, 4), np.float32), np.empty((count, 3), np.float32)
@@ -77,38 +77,36 @@ def turned_faces(
     at = 0
     for face in _tracked(chosen):
         sheet = sheet_of(heads, face, side)
-        marked = [np.where(packed.visible[n][face][:, None], packed.landmarks[n][face], np.nan) for n in carried]
+        marked = [np.where(faces.visible[n][face][:, None], faces.landmarks[n][face], np.nan) for n in carried]
         everything = np.concatenate([sheet.points, *(lifted(sheet, points_px, side) for points_px in marked)])
-        rng = np.random.default_rng([int(seed), *packed.ids[face].encode()])
+        rng = np.random.default_rng([int(seed), *faces.ids[face].encode()])
         for number, (rotation, spin_deg) in enumerate(_rotations(heads, face, per_face, yaw_deg, nod_deg, rng)):
             vertices, turned = turn(sheet, rotation, spin_deg, everything)
             box = face_box({"ibug68_3d": turned[:68, :2] * (1, -1)})
-            matrix = square_crop(box, packed.scale).matrix(side)
-            images[at], seen[at] = draw(sheet, packed.images[face], vertices, turned, matrix, side)
+            matrix = square_crop(box, faces.scale).matrix(side)
+            images[at], seen[at] = draw(sheet, faces.images[face], vertices, turned, matrix, side)
             points[at] = (turned[:, :2] * (1, -1)) @ matrix[:, :2].T + matrix[:, 2]
             boxes[at] = np.concatenate([points[at, :68].min(0), points[at, :68].max(0)])
             poses[at] = as_labelled(from_matrix((rotation @ heads.rotation[face]).T)[None])[0]
-            ids.append(f"{packed.ids[face]}-turned{number}")
+            ids.append(f"{faces.ids[face]}-turned{number}")
             at += 1
     ends = np.cumsum([68, *carried.values()])[:-1]
     names = ("ibug68_3d", *carried)
     landmarks = dict(zip(names, np.split(points, ends, axis=1), strict=True))
     visible = dict(zip(names, np.split(seen, ends, axis=1), strict=True))
-    return PackedFaces(
-        images, landmarks, visible, poses, boxes, np.array(ids), f"{packed.dataset} turned", packed.scale
-    )
+    return CutFaces(images, landmarks, visible, poses, boxes, np.array(ids), f"{faces.dataset} turned", faces.scale)
 
 
-def with_3d_labels(packed: PackedFaces) -> PackedFaces:
+def fit_3d_labels(faces: CutFaces) -> CutFaces:
     """The same faces with ibug68_3d and the pose (`fit.as_labelled`) of the head laid over their ibug68 points.
 
     Known ibug68_3d points and angles are kept; faces over which no head can be laid stay as they are.
     """
-    heads = fitted_heads(packed)
+    heads = fitted_heads(faces)
     model = head_model()
-    points = packed.landmarks.get("ibug68_3d", np.full((len(packed), 68, 2), np.nan, np.float32)).copy()
-    visible = packed.visible.get("ibug68_3d", np.zeros((len(packed), 68), bool)).copy()
-    pose = packed.pose_deg.copy()
+    points = faces.landmarks.get("ibug68_3d", np.full((len(faces), 68, 2), np.nan, np.float32)).copy()
+    visible = faces.visible.get("ibug68_3d", np.zeros((len(faces), 68), bool)).copy()
+    pose = faces.pose_deg.copy()
     lacking = heads.fitted & ~np.isfinite(points).any((1, 2))
     for face in np.flatnonzero(lacking):
         points[face] = heads.surface(face, model.labels)[:, :2] * (1, -1)
@@ -116,9 +114,9 @@ def with_3d_labels(packed: PackedFaces) -> PackedFaces:
     unknown = heads.fitted[:, None] & ~np.isfinite(pose)
     pose[unknown] = as_labelled(heads.pose_deg)[unknown]
     return replace(
-        packed,
-        landmarks=packed.landmarks | {"ibug68_3d": points},
-        visible=packed.visible | {"ibug68_3d": visible},
+        faces,
+        landmarks=faces.landmarks | {"ibug68_3d": points},
+        visible=faces.visible | {"ibug68_3d": visible},
         pose_deg=pose,
     )
 

@@ -24,7 +24,7 @@ _PLAIN = ("images", "pose_deg", "box_xyxy", "ids", "dataset", "scale")
 
 
 @dataclass(frozen=True)
-class PackedFaces:
+class CutFaces:
     """N crops of one size with their labels in crop pixels (integer centres)."""
 
     images: np.ndarray
@@ -70,10 +70,10 @@ class PackedFaces:
     def side(self) -> int:
         return self.images.shape[1]
 
-    def take(self, indices: np.ndarray | Sequence[int]) -> PackedFaces:
+    def take(self, indices: np.ndarray | Sequence[int]) -> CutFaces:
         """The faces at those indices (or under that mask), in that order."""
         indices = np.asarray(indices)
-        return PackedFaces(
+        return CutFaces(
             self.images[indices],
             {k: v[indices] for k, v in self.landmarks.items()},
             {k: v[indices] for k, v in self.visible.items()},
@@ -98,21 +98,21 @@ class PackedFaces:
             np.savez(file, format=np.array(FORMAT), sha256=np.array(self.fingerprint()), **self._arrays())
 
     @classmethod
-    def load(cls, path: str | Path) -> PackedFaces:
+    def load(cls, path: str | Path) -> CutFaces:
         """InputError where the file is missing, not such a file, of another format, or changed since it was written."""
         path = Path(path)
         try:
             with open(path, "rb") as file:
                 stored = np.load(file, allow_pickle=False)
                 if not isinstance(stored, np.lib.npyio.NpzFile):
-                    raise InputError(f"{path} must be a file of packed faces. Received: a single array")
+                    raise InputError(f"{path} must be a file of cut-out faces. Received: a single array")
                 data = {name: stored[name] for name in stored.files}
         except FileNotFoundError:
-            raise InputError(f"{path} must be a file of packed faces. Received: no such file") from None
+            raise InputError(f"{path} must be a file of cut-out faces. Received: no such file") from None
         except InputError:
             raise
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path} must be a file of packed faces. Received: {error}") from None
+            raise InputError(f"{path} must be a file of cut-out faces. Received: {error}") from None
         missing = sorted({"format", "sha256", *_PLAIN} - set(data))
         if missing:
             raise InputError(f"{path} must hold {', '.join(missing)}. Received: {sorted(data)}")
@@ -138,13 +138,13 @@ class PackedFaces:
         return arrays | {f"visible/{name}": flags for name, flags in self.visible.items()}
 
 
-def pack_faces(samples: Sequence[FaceSample], size: int = 160, scale: float = 1.6) -> PackedFaces:
+def cut_faces(samples: Sequence[FaceSample], size: int = 160, scale: float = 1.6) -> CutFaces:
     """Cuts every face out by the crop rule ``square`` with a wider ``scale``, so that augmentation has margin.
 
     A markup that only some samples have is NaN and not visible on the others.
     """
     if not samples:
-        raise InputError("packing needs at least one face. Received: none")
+        raise InputError("samples must hold at least one face. Received: none")
     if size < 1 or not scale > 0:
         raise InputError(f"size must be >= 1 and scale > 0. Received: {size} and {scale}")
     count = len(samples)
@@ -161,7 +161,7 @@ def pack_faces(samples: Sequence[FaceSample], size: int = 160, scale: float = 1.
         for name, points in sample.landmarks_px.items():
             landmarks[name][i] = apply_affine(matrix, points)
             visible[name][i] = sample.visible[name]
-    return PackedFaces(
+    return CutFaces(
         images=images,
         landmarks=landmarks,
         visible=visible,
@@ -173,32 +173,32 @@ def pack_faces(samples: Sequence[FaceSample], size: int = 160, scale: float = 1.
     )
 
 
-def concat(packs: Sequence[PackedFaces]) -> PackedFaces:
+def concat(parts: Sequence[CutFaces]) -> CutFaces:
     """One after the other; sides and scales must agree, a markup missing from one is NaN there."""
-    if not packs:
-        raise InputError("concat needs at least one pack. Received: none")
-    kinds = sorted({(p.side, p.scale) for p in packs})
+    if not parts:
+        raise InputError("concat needs at least one. Received: none")
+    kinds = sorted({(p.side, p.scale) for p in parts})
     if len(kinds) > 1:
-        raise InputError(f"packs must share side and scale. Received: {kinds}")
-    sizes = {name: MARKUPS[name].size for p in packs for name in p.landmarks}
+        raise InputError(f"parts must share side and scale. Received: {kinds}")
+    sizes = {name: MARKUPS[name].size for p in parts for name in p.landmarks}
 
-    def nan(pack: PackedFaces, name: str) -> np.ndarray:
-        return np.full((len(pack), sizes[name], 2), np.nan, np.float32)
+    def nan(part: CutFaces, name: str) -> np.ndarray:
+        return np.full((len(part), sizes[name], 2), np.nan, np.float32)
 
-    def hidden(pack: PackedFaces, name: str) -> np.ndarray:
-        return np.zeros((len(pack), sizes[name]), bool)
+    def hidden(part: CutFaces, name: str) -> np.ndarray:
+        return np.zeros((len(part), sizes[name]), bool)
 
-    return PackedFaces(
-        images=np.concatenate([p.images for p in packs]),
+    return CutFaces(
+        images=np.concatenate([p.images for p in parts]),
         landmarks={
-            n: np.concatenate([p.landmarks[n] if n in p.landmarks else nan(p, n) for p in packs]) for n in sizes
+            n: np.concatenate([p.landmarks[n] if n in p.landmarks else nan(p, n) for p in parts]) for n in sizes
         },
-        visible={n: np.concatenate([p.visible[n] if n in p.visible else hidden(p, n) for p in packs]) for n in sizes},
-        pose_deg=np.concatenate([p.pose_deg for p in packs]),
-        box_xyxy=np.concatenate([p.box_xyxy for p in packs]),
-        ids=np.concatenate([p.ids for p in packs]),
-        dataset=_joined(p.dataset for p in packs),
-        scale=packs[0].scale,
+        visible={n: np.concatenate([p.visible[n] if n in p.visible else hidden(p, n) for p in parts]) for n in sizes},
+        pose_deg=np.concatenate([p.pose_deg for p in parts]),
+        box_xyxy=np.concatenate([p.box_xyxy for p in parts]),
+        ids=np.concatenate([p.ids for p in parts]),
+        dataset=_joined(p.dataset for p in parts),
+        scale=parts[0].scale,
     )
 
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from edgeface.crop import square_crop
-from edgeface.datasets.packed import PackedFaces, pack_faces
+from edgeface.datasets.cut_faces import CutFaces, cut_faces
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
 
@@ -23,8 +23,8 @@ MAX_SKIPPED = 0.1
 _NO_IMAGE = np.zeros((1, 1, 3), np.uint8)
 
 
-def pack_usable(samples: Sequence[FaceSample], size: int, scale: float) -> tuple[PackedFaces, tuple[str, ...]]:
-    """`pack_faces` of the faces that can be used, and "id: reason" of those that cannot.
+def cut_usable_faces(samples: Sequence[FaceSample], size: int, scale: float) -> tuple[CutFaces, tuple[str, ...]]:
+    """`cut_faces` of the faces that can be used, and "id: reason" of those that cannot.
 
     Unusable: an image that cannot be read, a box without a size, a pose that is infinite, no label at all.
     InputError where more than `MAX_SKIPPED` of them are.
@@ -39,13 +39,13 @@ def pack_usable(samples: Sequence[FaceSample], size: int, scale: float) -> tuple
             framed.append(i)
     _check_share(skipped, samples)
     loads = {i: _Load(samples[i]) for i in framed}
-    packed = pack_faces([replace(samples[i], load=loads[i]) for i in framed], size, scale)
+    faces = cut_faces([replace(samples[i], load=loads[i]) for i in framed], size, scale)
     unread = {i: f"{samples[i].id}: {loads[i].problem}" for i in framed if loads[i].problem}
     if unread:
         skipped |= unread
         _check_share(skipped, samples)
-        packed = packed.take([row for row, i in enumerate(framed) if i not in unread])
-    return packed, tuple(skipped[i] for i in sorted(skipped))
+        faces = faces.take([row for row, i in enumerate(framed) if i not in unread])
+    return faces, tuple(skipped[i] for i in sorted(skipped))
 
 
 class _Load:
@@ -90,14 +90,14 @@ def _known(points: np.ndarray) -> np.ndarray:
     return np.isfinite(points).all(axis=-1)
 
 
-def unknown_labels(packed: PackedFaces, markups: Sequence[str], pose: bool = True) -> dict[str, dict[str, Any]]:
+def unknown_labels(faces: CutFaces, markups: Sequence[str], pose: bool = True) -> dict[str, dict[str, Any]]:
     """What no loss will see: {markup or "pose": {"unknown", "on faces", "faces without any"}}, all-known ones left out.
 
     unknown: points or angles that are NaN.
     """
-    masks = {name: _known(packed.landmarks[name]) for name in markups if name in packed.landmarks}
+    masks = {name: _known(faces.landmarks[name]) for name in markups if name in faces.landmarks}
     if pose:
-        masks["pose"] = np.isfinite(packed.pose_deg)
+        masks["pose"] = np.isfinite(faces.pose_deg)
     counts = {}
     for name, known in masks.items():
         if not known.all():
@@ -109,10 +109,10 @@ def unknown_labels(packed: PackedFaces, markups: Sequence[str], pose: bool = Tru
     return counts
 
 
-def faces_without_label(packed: PackedFaces, markups: Sequence[str], pose: bool = True) -> int:
+def faces_without_label(faces: CutFaces, markups: Sequence[str], pose: bool = True) -> int:
     """How many faces teach nothing: none of the markups' points is known, nor an angle of the pose."""
-    taught = np.isfinite(packed.pose_deg).any(axis=1) if pose else np.zeros(len(packed), bool)
+    taught = np.isfinite(faces.pose_deg).any(axis=1) if pose else np.zeros(len(faces), bool)
     for name in markups:
-        if name in packed.landmarks:
-            taught |= _known(packed.landmarks[name]).any(axis=1)
+        if name in faces.landmarks:
+            taught |= _known(faces.landmarks[name]).any(axis=1)
     return int((~taught).sum())

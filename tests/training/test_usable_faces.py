@@ -13,12 +13,12 @@ import pytest
 
 from edgeface import cli
 from edgeface.box import Box
-from edgeface.datasets.packed import pack_faces
+from edgeface.datasets.cut_faces import cut_faces
 from edgeface.errors import InputError
 from edgeface.files import read_json
 from edgeface.models.io import load_model
-from edgeface.training.packing import faces_without_label, pack_usable, unknown_labels
 from edgeface.training.train import train
+from edgeface.training.usable_faces import cut_usable_faces, faces_without_label, unknown_labels
 from tests.training import tiny
 
 FACES = 24
@@ -132,12 +132,12 @@ def test_every_kind_of_unusable_face_has_its_reason():
     none = {"landmarks_px": {"mtfl5": np.full((5, 2), np.nan, np.float32)}, "pose_deg": np.full(3, np.nan, np.float32)}
     faces[3] = replace(faces[3], **none)
     faces[4] = replace(faces[4], load=lambda: np.zeros((64, 64), np.uint8))
-    packed, skipped = pack_usable(faces, 48, 1.6)
+    packed, skipped = cut_usable_faces(faces, 48, 1.6)
     assert len(packed) == 56 and [reason.split(":")[0] for reason in skipped] == ["tiny1", "tiny2", "tiny3", "tiny4"]
     for reason, part in zip(skipped, ("positive side", "must be finite or NaN", "must be known", "uint8"), strict=True):
         assert part in reason
     # Those that are left are packed as without the others.
-    assert packed.fingerprint() == pack_faces([faces[0], *faces[5:]], 48, 1.6).fingerprint()
+    assert packed.fingerprint() == cut_faces([faces[0], *faces[5:]], 48, 1.6).fingerprint()
 
 
 def test_too_many_unusable_faces_are_refused():
@@ -146,18 +146,18 @@ def test_too_many_unusable_faces_are_refused():
 
     faces = tiny.samples(30)
     few = [replace(f, load=fail) if i < 3 else f for i, f in enumerate(faces)]
-    assert len(pack_usable(few, 48, 1.6)[1]) == 3
+    assert len(cut_usable_faces(few, 48, 1.6)[1]) == 3
     many = [replace(f, load=fail) if i < 4 else f for i, f in enumerate(faces)]
     with pytest.raises(
         InputError, match="at most 10% of a set's faces may be unusable. Received: 4 of 30: tiny0: x.jpg"
     ):
-        pack_usable(many, 48, 1.6)
+        cut_usable_faces(many, 48, 1.6)
     with pytest.raises(InputError, match="Received: 1 of 1"):
-        pack_usable([replace(faces[0], load=fail)], 48, 1.6)
+        cut_usable_faces([replace(faces[0], load=fail)], 48, 1.6)
 
 
 def test_counts_of_unknown_labels():
-    packed = pack_faces(tiny.samples(6), 48)
+    packed = cut_faces(tiny.samples(6), 48)
     packed.landmarks["mtfl5"][0] = np.nan
     packed.landmarks["mtfl5"][1, 3, 0] = np.nan
     packed.pose_deg[0] = np.nan

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeface.datasets.packed import PackedFaces
+from edgeface.datasets.cut_faces import CutFaces
 
 CELL_DEG = np.float32([15.0, 10.0])
 """Of |yaw| and pitch: poses of one cell count as one. Augmentation spreads the roll."""
@@ -16,10 +16,10 @@ MOST = 8
 """Copies of one face: more would teach the face by heart."""
 
 
-def copies(pose_deg: np.ndarray, evenness: float) -> np.ndarray:
+def copies(pose_deg: np.ndarray, pose_balance: float) -> np.ndarray:
     """(N,) how often each face is to be drawn against those of the commonest pose, 1 to `MOST`.
 
-    pose_deg: (N, 3) yaw, pitch, roll; a face without yaw or pitch counts as common. evenness: 0 leaves all at 1, 1
+    pose_deg: (N, 3) yaw, pitch, roll; a face without yaw or pitch counts as common. pose_balance: 0 leaves all at 1, 1
     draws every cell of poses as often as any other (where `MOST` allows it), 0.5 by the square root of that.
     """
     known = np.isfinite(pose_deg[:, :2]).all(1)
@@ -28,11 +28,11 @@ def copies(pose_deg: np.ndarray, evenness: float) -> np.ndarray:
         return out
     cells = np.floor(np.stack([np.abs(pose_deg[known, 0]), pose_deg[known, 1]], axis=1) / CELL_DEG).astype(int)
     _, cell, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
-    rarity = (counts.max() / counts[cell.ravel()]) ** evenness
+    rarity = (counts.max() / counts[cell.ravel()]) ** pose_balance
     out[known] = np.clip(np.round(rarity), 1, MOST).astype(int)
     return out
 
 
-def evened(packed: PackedFaces, evenness: float) -> PackedFaces:
+def balance_poses(faces: CutFaces, pose_balance: float) -> CutFaces:
     """The faces, each as many times as `copies` says, in their order."""
-    return packed.take(np.repeat(np.arange(len(packed)), copies(packed.pose_deg, evenness)))
+    return faces.take(np.repeat(np.arange(len(faces)), copies(faces.pose_deg, pose_balance)))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgeface.files import read_json
-from edgeface.training.rarity import MOST, copies
+from edgeface.training.pose_balance import MOST, copies
 from edgeface.training.train import train
 from tests.training import tiny
 
@@ -31,7 +31,7 @@ def test_faces_without_poses_stay(poses):
 
 
 def test_a_record_counts_faces_and_how_often_they_are_drawn(tmp_path):
-    faces = {"set": "synthetic", "split": "train", "limit": 16, "evenness": 1.0}
+    faces = {"set": "synthetic", "split": "train", "limit": 16, "pose_balance": 1.0}
     config = tiny.config(steps=2, epoch_steps=2, validation=None, sources=[faces])
     out, said = tmp_path / "runs" / "even", []
     for _ in range(2):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from edgeface.datasets.packed import PackedFaces, pack_faces
-from edgeface.datasets.profile_views import fit, model, turned_faces, with_3d_labels
+from edgeface.datasets.cut_faces import CutFaces, cut_faces
+from edgeface.datasets.profile_views import fit, fit_3d_labels, model, turned_faces
 from edgeface.datasets.profile_views.fit import fit_heads
 from edgeface.datasets.sample import FaceSample
 from edgeface.datasets.synthetic import render_params, sample_params
@@ -28,7 +28,7 @@ def rendered(pose: tuple[float, float, float], seed: int) -> FaceParams:
     return replace(sample_params(seed), pose_deg=pose, look=plain, occluder="none", distance_cm=2000.0)
 
 
-def packed(faces: list[FaceParams]) -> PackedFaces:
+def packed(faces: list[FaceParams]) -> CutFaces:
     samples = []
     for i, params in enumerate(faces):
         face = render_params(params, 160)
@@ -44,10 +44,10 @@ def packed(faces: list[FaceParams]) -> PackedFaces:
                 pose_deg=face.pose_deg,
             )
         )
-    return pack_faces(samples, 160, 1.6)
+    return cut_faces(samples, 160, 1.6)
 
 
-def only(faces: PackedFaces, *names: str) -> PackedFaces:
+def only(faces: CutFaces, *names: str) -> CutFaces:
     return replace(
         faces,
         landmarks={n: faces.landmarks[n] for n in names},
@@ -62,7 +62,7 @@ def params() -> list[FaceParams]:
 
 
 @pytest.fixture(scope="module")
-def faces(params) -> PackedFaces:
+def faces(params) -> CutFaces:
     return packed(params)
 
 
@@ -74,15 +74,15 @@ def same_heads():
             patch.setattr(model, name, 0.0)
         patch.setattr(model, "RELIEF", 1.0)
         patch.setattr(model, "LABEL_SHIFTS_CM", ())
-        patch.setattr(fit, "RAISED_DEG", 0.0)
-        patch.setattr(fit, "PROFILE_NOD_DEG", 0.0)
+        patch.setattr(fit, "FRONTAL_PITCH_BIAS_DEG", 0.0)
+        patch.setattr(fit, "PROFILE_PITCH_OFFSET_DEG", 0.0)
         model.head_model.cache_clear()
         yield
     model.head_model.cache_clear()
 
 
 @pytest.fixture(scope="module")
-def turned(faces, same_heads) -> PackedFaces:
+def turned(faces, same_heads) -> CutFaces:
     return turned_faces(only(faces, "ibug68", "aflw21"), VIEWS, 3)
 
 
@@ -112,13 +112,13 @@ def test_where_along_the_outline_the_jaw_is_marked_hardly_nods_the_head(faces, s
         return np.abs(fit_heads(lower).pose_deg[:, 1] - fit_heads(points).pose_deg[:, 1]).mean()
 
     little = nod()
-    monkeypatch.setattr(fit, "ALONG", 1.0)
+    monkeypatch.setattr(fit, "CONTOUR_TANGENT_WEIGHT", 1.0)
     assert little < 0.6 * nod()
 
 
 def test_a_frontal_heads_raised_fit_is_taken_back_and_a_turned_ones_less(faces, same_heads, monkeypatch):
     plain = fit_heads(faces.landmarks["ibug68"])
-    monkeypatch.setattr(fit, "RAISED_DEG", 5.0)
+    monkeypatch.setattr(fit, "FRONTAL_PITCH_BIAS_DEG", 5.0)
     bowed = fit_heads(faces.landmarks["ibug68"])
     away = geodesic_deg(plain.pose_deg, bowed.pose_deg)
     np.testing.assert_allclose(away, 5 * np.cos(np.deg2rad(plain.pose_deg[:, 0])) ** 2, atol=0.05)
@@ -127,7 +127,7 @@ def test_a_frontal_heads_raised_fit_is_taken_back_and_a_turned_ones_less(faces, 
     centres = [h.origin[:, :2] + h.scale[:, None] * (h.rotation @ [0, -2, 8])[:, :2] for h in (plain, bowed)]
     assert np.abs(centres[0] - centres[1]).max() < 4
     exact = fit_heads(faces.landmarks["ibug68_3d"], slide=False)
-    monkeypatch.setattr(fit, "RAISED_DEG", 0.0)
+    monkeypatch.setattr(fit, "FRONTAL_PITCH_BIAS_DEG", 0.0)
     np.testing.assert_array_equal(exact.pose_deg, fit_heads(faces.landmarks["ibug68_3d"], slide=False).pose_deg)
 
 
@@ -155,9 +155,9 @@ def test_profiles_are_labelled_with_a_nod_about_the_heads_own_axis_and_frontal_f
 def test_laid_and_turned_faces_get_that_label_and_keep_picture_and_points(faces, same_heads, monkeypatch):
     bare = only(faces, "ibug68")
     bare = replace(bare, pose_deg=np.full_like(bare.pose_deg, np.nan))
-    plain = with_3d_labels(bare), turned_faces(bare, 2, 3)
-    monkeypatch.setattr(fit, "PROFILE_NOD_DEG", 3.0)
-    nodded = with_3d_labels(bare), turned_faces(bare, 2, 3)
+    plain = fit_3d_labels(bare), turned_faces(bare, 2, 3)
+    monkeypatch.setattr(fit, "PROFILE_PITCH_OFFSET_DEG", 3.0)
+    nodded = fit_3d_labels(bare), turned_faces(bare, 2, 3)
     for before, after in zip(plain, nodded, strict=True):
         np.testing.assert_allclose(after.pose_deg, fit.as_labelled(before.pose_deg, 3.0), atol=1e-3)
         np.testing.assert_array_equal(after.images, before.images)
@@ -195,7 +195,7 @@ def test_picture_and_points_move_together(faces, same_heads):
         only(faces, "ibug68", "mtfl5"), images=np.repeat(np.stack([x, y, 0 * x], -1)[None], len(faces), axis=0)
     )
     views = turned_faces(coded, VIEWS, 1)
-    before = with_3d_labels(coded).landmarks["ibug68_3d"]
+    before = fit_3d_labels(coded).landmarks["ibug68_3d"]
     assert views.images.dtype == np.uint8 and views.images[..., :2].reshape(len(views), -1).any(1).all()
     away = []
     for i in range(len(views)):
@@ -258,7 +258,7 @@ def test_a_mirrored_face_turns_to_the_mirrored_side(faces, same_heads):
 
 
 def test_3d_labels_of_faces_as_they_are(faces, same_heads):
-    labelled = with_3d_labels(only(faces, "ibug68"))
+    labelled = fit_3d_labels(only(faces, "ibug68"))
     truth = faces.landmarks["ibug68_3d"]
     away = np.linalg.norm(labelled.landmarks["ibug68_3d"] - truth, axis=-1)
     assert away[:, INNER].mean() < 0.5  # the annotated points themselves
@@ -273,17 +273,17 @@ def test_faces_that_no_head_fits_stay_without_labels_and_known_ones_stay(faces, 
     points[0] = np.random.default_rng(0).uniform(30, 130, (68, 2))  # no face
     points[1, :40] = np.nan  # too few
     scrambled = replace(only(faces, "ibug68"), landmarks={"ibug68": points})
-    labelled = with_3d_labels(scrambled)
+    labelled = fit_3d_labels(scrambled)
     assert np.isnan(labelled.landmarks["ibug68_3d"][:2]).all() and np.isnan(labelled.pose_deg[:2]).all()
     assert np.isfinite(labelled.landmarks["ibug68_3d"][2:]).all()
     assert {k.split("-turned")[0] for k in turned_faces(scrambled, 1, 0).ids} == {"face-2", "face-3"}
     # A known yaw stays, with or without a head to give the other angles.
     yaw_alone = np.column_stack([np.full(len(faces), 7.0), np.full((len(faces), 2), np.nan)]).astype(np.float32)
-    partly = with_3d_labels(replace(scrambled, pose_deg=yaw_alone)).pose_deg
+    partly = fit_3d_labels(replace(scrambled, pose_deg=yaw_alone)).pose_deg
     np.testing.assert_array_equal(partly[:, 0], yaw_alone[:, 0])
     np.testing.assert_array_equal(partly[2:, 1:], labelled.pose_deg[2:, 1:])
     assert np.isnan(partly[:2, 1:]).all()
-    kept = with_3d_labels(faces)
+    kept = fit_3d_labels(faces)
     np.testing.assert_array_equal(kept.pose_deg, faces.pose_deg)
     np.testing.assert_array_equal(kept.landmarks["ibug68_3d"], faces.landmarks["ibug68_3d"])
 
@@ -291,7 +291,7 @@ def test_faces_that_no_head_fits_stay_without_labels_and_known_ones_stay(faces, 
 def test_a_few_unknown_points_do_no_harm(faces, same_heads):
     points = faces.landmarks["ibug68"].copy()
     points[3, [9, 10, 11, 12]] = np.nan
-    labelled = with_3d_labels(replace(only(faces, "ibug68"), landmarks={"ibug68": points}))
+    labelled = fit_3d_labels(replace(only(faces, "ibug68"), landmarks={"ibug68": points}))
     away = np.linalg.norm(labelled.landmarks["ibug68_3d"][3] - faces.landmarks["ibug68_3d"][3], axis=-1)
     assert away.mean() < 2.0
 
@@ -338,7 +338,7 @@ def test_seed_must_be_a_whole_number(faces, seed):
 
 
 def test_faces_must_have_the_68_points(faces):
-    for work in (with_3d_labels, partial(turned_faces, per_face=1, seed=0)):
+    for work in (fit_3d_labels, partial(turned_faces, per_face=1, seed=0)):
         with pytest.raises(InputError, match="must have ibug68 points. Received: mtfl5"):
             work(only(faces, "mtfl5"))
 

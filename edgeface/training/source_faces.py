@@ -1,4 +1,4 @@
-"""From the config's sets to packed faces, rendered or cut out once and kept by what they were made from."""
+"""From the config's sets to cut-out faces, rendered or cut out once and kept by what they were made from."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from pathlib import Path
 
 import numpy as np
 
+from edgeface.datasets.cut_faces import CutFaces, concat, cut_faces
 from edgeface.datasets.load import SYNTHETIC_DEFAULT, is_own, is_pack, load_set
 from edgeface.datasets.official import OFFICIAL, fingerprint
-from edgeface.datasets.packed import PackedFaces, concat, pack_faces
 from edgeface.datasets.packs import HELD_OUT, PACKS, faces_root
 from edgeface.datasets.posefit import filled_pose
-from edgeface.datasets.profile_views import turned_faces, with_3d_labels
+from edgeface.datasets.profile_views import fit_3d_labels, turned_faces
 from edgeface.datasets.profile_views.views import NOD_DEG, YAW_DEG
 from edgeface.datasets.sample import FaceSample
 from edgeface.datasets.synthetic import face_seed, render_face
 from edgeface.errors import InputError
 from edgeface.files import read_json, write_json
 from edgeface.training.config import SourceConfig, TrainConfig
-from edgeface.training.packing import faces_without_label, pack_usable, unknown_labels
 from edgeface.training.pipeline import Source
-from edgeface.training.rarity import evened
+from edgeface.training.pose_balance import balance_poses
+from edgeface.training.usable_faces import cut_usable_faces, faces_without_label, unknown_labels
 
 SLICE = 250
 """Faces rendered by one job; a single job is done in this process."""
@@ -62,47 +62,47 @@ def seen_by_validation(config: TrainConfig) -> list[str]:
 def load_sources(
     config: TrainConfig, markups: tuple[str, ...], cache: Path, say: Callable[[str], None]
 ) -> list[Source]:
-    """Every source of the config, packed; a message a source. markups: the network's heads.
+    """Every source of the config, cut out; a message a source. markups: the network's heads.
 
     InputError: a source labels none of the heads, or a set cannot be read.
     """
     sources = []
     for i, s in enumerate(config.sources):
-        packed, skipped = packed_and_skipped(s, config.pack_size, config.pack_scale, cache)
+        faces, skipped = faces_and_skipped(s, config.cut_size, config.cut_scale, cache)
         pose = s.pose or s.fit_3d or s.fit_pose
         if pose and not s.pose:
-            packed = replace(packed, pose_deg=np.full_like(packed.pose_deg, np.nan))
-        if s.turned:
-            packed = replace(packed, pose_deg=packed.pose_deg * np.float32([s.yaw_scale, 1, 1]))
+            faces = replace(faces, pose_deg=np.full_like(faces.pose_deg, np.nan))
+        if s.profile_views:
+            faces = replace(faces, pose_deg=faces.pose_deg * np.float32([s.yaw_scale, 1, 1]))
         if s.fit_3d:
-            packed = _with_laid_heads(packed, s.yaw_scale, s.fitted_yaw)
+            faces = _with_fitted_heads(faces, s.yaw_scale, s.fitted_yaw)
         if s.fit_pose:
-            packed = filled_pose(packed)
+            faces = filled_pose(faces)
         label = f"{s.set}/{s.split or 'all'}" + _views(s)
-        used = s.markups or tuple(m for m in markups if m in packed.landmarks)
+        used = s.markups or tuple(m for m in markups if m in faces.landmarks)
         if not set(used) & set(markups) and not pose:
             raise InputError(
                 f"sources.{i} ({label}) must label one of {', '.join(markups)}. Received: {used or 'none'}"
             )
-        drawn = evened(packed, s.evenness) if s.evenness else packed
-        more = f", {len(drawn)} with copies of rare poses" if s.evenness else ""
-        say(f"source {label}: {len(packed)} faces{more}, weight {s.weight:g}, {', '.join(used) or 'pose alone'}")
-        _say_what_is_lacking(label, packed, used, pose, skipped, say)
-        sources.append(Source(drawn, s.weight, label, s.markups or None, pose, skipped, len(drawn) - len(packed)))
+        drawn = balance_poses(faces, s.pose_balance) if s.pose_balance else faces
+        more = f", {len(drawn)} with copies of rare poses" if s.pose_balance else ""
+        say(f"source {label}: {len(faces)} faces{more}, weight {s.weight:g}, {', '.join(used) or 'pose alone'}")
+        _say_what_is_lacking(label, faces, used, pose, skipped, say)
+        sources.append(Source(drawn, s.weight, label, s.markups or None, pose, skipped, len(drawn) - len(faces)))
     return sources
 
 
 def _views(source: SourceConfig) -> str:
-    if not source.turned:
+    if not source.profile_views:
         return ""
-    low, high = source.turned_yaw
-    return f" turned x{source.turned}" + (f" to {low:g}-{high:g} deg" if source.turned_yaw != YAW_DEG else "")
+    low, high = source.view_yaw
+    return f" turned x{source.profile_views}" + (f" to {low:g}-{high:g} deg" if source.view_yaw != YAW_DEG else "")
 
 
-def _with_laid_heads(packed: PackedFaces, yaw_scale: float, fitted_yaw: float) -> PackedFaces:
-    """`with_3d_labels`, the laid heads' yaw scaled and, by the share ``fitted_yaw``, part of the known yaws."""
-    laid = with_3d_labels(replace(packed, pose_deg=np.full_like(packed.pose_deg, np.nan)))
-    known, fitted = packed.pose_deg, laid.pose_deg * np.float32([yaw_scale, 1, 1])
+def _with_fitted_heads(faces: CutFaces, yaw_scale: float, fitted_yaw: float) -> CutFaces:
+    """`fit_3d_labels`, the laid heads' yaw scaled and, by the share ``fitted_yaw``, part of the known yaws."""
+    laid = fit_3d_labels(replace(faces, pose_deg=np.full_like(faces.pose_deg, np.nan)))
+    known, fitted = faces.pose_deg, laid.pose_deg * np.float32([yaw_scale, 1, 1])
     mixed = known + np.float32([fitted_yaw, 0, 0]) * (fitted - known)
     pose = np.where(np.isnan(known), fitted, np.where(np.isnan(fitted), known, mixed))
     return replace(laid, pose_deg=pose)
@@ -110,70 +110,68 @@ def _with_laid_heads(packed: PackedFaces, yaw_scale: float, fitted_yaw: float) -
 
 def _say_what_is_lacking(
     label: str,
-    packed: PackedFaces,
+    faces: CutFaces,
     used: tuple[str, ...],
     pose: bool,
     skipped: tuple[str, ...],
     say: Callable[[str], None],
 ) -> None:
     if skipped:
-        say(f"source {label}: {len(skipped)} of {len(packed) + len(skipped)} faces cannot be used and are left out:")
+        say(f"source {label}: {len(skipped)} of {len(faces) + len(skipped)} faces cannot be used and are left out:")
         for reason in skipped[:SAID]:
             say(f"  {reason}")
         if len(skipped) > SAID:
             say(f"  and {len(skipped) - SAID} more, all of them in the run's config.json")
-    unknown = unknown_labels(packed, used, pose)
+    unknown = unknown_labels(faces, used, pose)
     if unknown:
         parts = [f"{c['unknown']} of {name} on {c['on faces']} faces" for name, c in unknown.items()]
-        idle = faces_without_label(packed, used, pose)
+        idle = faces_without_label(faces, used, pose)
         parts.append(f"{idle} faces teach nothing" if idle else "every face teaches something")
         say(f"source {label}: unknown labels, left out of the loss: {', '.join(parts)}")
 
 
-def packed_source(source: SourceConfig, size: int, scale: float, cache: Path) -> PackedFaces:
-    """One set, from the cache where the same faces were packed by the same code before."""
-    return packed_and_skipped(source, size, scale, cache)[0]
+def faces_of_source(source: SourceConfig, size: int, scale: float, cache: Path) -> CutFaces:
+    """One set, from the cache where the same faces were cut out by the same code before."""
+    return faces_and_skipped(source, size, scale, cache)[0]
 
 
-def packed_and_skipped(
-    source: SourceConfig, size: int, scale: float, cache: Path
-) -> tuple[PackedFaces, tuple[str, ...]]:
-    """`packed_source` and "id: reason" of the faces left out, which the cache keeps beside the others.
+def faces_and_skipped(source: SourceConfig, size: int, scale: float, cache: Path) -> tuple[CutFaces, tuple[str, ...]]:
+    """`faces_of_source` and "id: reason" of the faces left out, which the cache keeps beside the others.
 
     A mended image is not noticed (a run that goes on must see the faces it began with): remove the cached file.
     """
-    kind = f"-turned{source.turned}" if source.turned else ""
+    kind = f"-turned{source.profile_views}" if source.profile_views else ""
     path = cache / f"{source.set}-{source.split or 'all'}{kind}-{_key(source, size, scale)}.npz"
     left_out = path.with_suffix(".skipped.json")
     if path.exists():
         try:
-            return PackedFaces.load(path), tuple(read_json(left_out)) if left_out.exists() else ()
+            return CutFaces.load(path), tuple(read_json(left_out)) if left_out.exists() else ()
         except InputError:
             path.unlink(missing_ok=True)  # damaged: make it again
-    packed, skipped = _pack(source, size, scale, cache)
+    faces, skipped = _cut_out(source, size, scale, cache)
     # The list first: faces without their list would hide what is missing.
     if skipped:
         write_json(left_out, skipped)
     else:
         left_out.unlink(missing_ok=True)
-    packed.save(path)
-    return packed, skipped
+    faces.save(path)
+    return faces, skipped
 
 
-def _pack(source: SourceConfig, size: int, scale: float, cache: Path) -> tuple[PackedFaces, tuple[str, ...]]:
-    if source.turned:
-        faces, skipped = packed_and_skipped(_unturned(source), size, scale, cache)
-        return turned_faces(faces, source.turned, TURN_SEED, source.turned_yaw, source.turned_nod), skipped
+def _cut_out(source: SourceConfig, size: int, scale: float, cache: Path) -> tuple[CutFaces, tuple[str, ...]]:
+    if source.profile_views:
+        faces, skipped = faces_and_skipped(_unturned(source), size, scale, cache)
+        return turned_faces(faces, source.profile_views, TURN_SEED, source.view_yaw, source.view_pitch_std), skipped
     if source.set != "synthetic":
-        return pack_usable(load_set(source.set, source.split, source.limit, source.dir), size, scale)
+        return cut_usable_faces(load_set(source.set, source.split, source.limit, source.dir), size, scale)
     return _rendered(source, size, scale), ()
 
 
 def _unturned(source: SourceConfig) -> SourceConfig:
-    return replace(source, turned=0, turned_yaw=YAW_DEG, turned_nod=NOD_DEG, yaw_scale=1.0)
+    return replace(source, profile_views=0, view_yaw=YAW_DEG, view_pitch_std=NOD_DEG, yaw_scale=1.0)
 
 
-def _rendered(source: SourceConfig, size: int, scale: float) -> PackedFaces:
+def _rendered(source: SourceConfig, size: int, scale: float) -> CutFaces:
     count, split = source.limit or SYNTHETIC_DEFAULT, source.split or "train"
     from rich.progress import track
 
@@ -188,7 +186,7 @@ def _rendered(source: SourceConfig, size: int, scale: float) -> PackedFaces:
         return concat([job.result() for job in jobs])
 
 
-def _render(split: str, start: int, stop: int, size: int, scale: float) -> PackedFaces:
+def _render(split: str, start: int, stop: int, size: int, scale: float) -> CutFaces:
     """Faces [start, stop) of a split, labels and picture from one rendering each."""
     samples = []
     for index in range(start, stop):
@@ -206,14 +204,14 @@ def _render(split: str, start: int, stop: int, size: int, scale: float) -> Packe
                 pose_deg=face.pose_deg,
             )
         )
-    return pack_faces(samples, size, scale)
+    return cut_faces(samples, size, scale)
 
 
 def _key(source: SourceConfig, size: int, scale: float) -> str:
-    """A hash of what decides the packed faces: the request, the annotations and the code that reads or renders."""
+    """A hash of what decides the cut-out faces: the request, the annotations and the code that reads or renders."""
     digest = hashlib.sha256(json.dumps([source.set, source.split, source.limit, size, scale]).encode())
-    if source.turned:
-        digest.update(json.dumps([source.turned, TURN_SEED, source.turned_yaw, source.turned_nod]).encode())
+    if source.profile_views:
+        digest.update(json.dumps([source.profile_views, TURN_SEED, source.view_yaw, source.view_pitch_std]).encode())
     for path in _code(source):
         digest.update(path.read_bytes())
     root = Path(source.dir) if source.dir else faces_root()
@@ -231,15 +229,15 @@ def _is_official(source: SourceConfig) -> bool:
 
 
 def _code(source: SourceConfig) -> list[Path]:
-    """The modules that decide what is packed of a source: which faces, their pixels, their labels."""
+    """The modules that decide what a source's faces are: which faces, their pixels, their labels."""
     package = Path(__file__).resolve().parents[1]
-    names = ["crop", "markup", "datasets/packed"]
+    names = ["crop", "markup", "datasets/cut_faces"]
     if source.set == "synthetic":
         names += ["head_pose", "datasets/synthetic/*"]
     else:
-        names += ["box", "images", "datasets/imagefile", "datasets/packs", "datasets/own", "training/packing"]
+        names += ["box", "images", "datasets/imagefile", "datasets/packs", "datasets/own", "training/usable_faces"]
         names += ["datasets/official/*"] if _is_official(source) else []
-    if source.turned:
+    if source.profile_views:
         names += ["head_pose", "box", "datasets/posefit", "datasets/synthetic/*", "datasets/profile_views/*"]
     paths = []
     for name in dict.fromkeys(names):

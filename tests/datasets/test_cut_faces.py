@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edgeface.box import Box
-from edgeface.datasets.packed import PackedFaces, concat, pack_faces
+from edgeface.datasets.cut_faces import CutFaces, concat, cut_faces
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
 
@@ -26,7 +26,7 @@ def face(index=0, markups=("mtfl5",), dataset="made"):
 
 @pytest.fixture(scope="module")
 def packed():
-    return pack_faces([face(0), face(3, ("mtfl5", "ibug68"))], size=64)
+    return cut_faces([face(0), face(3, ("mtfl5", "ibug68"))], size=64)
 
 
 def test_shapes_and_types(packed):
@@ -65,7 +65,7 @@ def same(a, b):
 
 def test_save_and_load(packed, tmp_path):
     packed.save(tmp_path / "a.npz")
-    back = PackedFaces.load(tmp_path / "a.npz")
+    back = CutFaces.load(tmp_path / "a.npz")
     assert same(back, packed) and back.dataset == "made" and back.scale == 1.6
     assert (back.images == packed.images).all() and set(back.landmarks) == {"mtfl5", "ibug68"}
     assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]
@@ -73,14 +73,14 @@ def test_save_and_load(packed, tmp_path):
 
 def test_the_same_faces_give_the_same_bytes(packed, tmp_path):
     packed.save(tmp_path / "a.npz")
-    pack_faces([face(0), face(3, ("mtfl5", "ibug68"))], size=64).save(tmp_path / "b.npz")
+    cut_faces([face(0), face(3, ("mtfl5", "ibug68"))], size=64).save(tmp_path / "b.npz")
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
 def test_the_fingerprint_sees_one_pixel(packed):
     images = packed.images.copy()
     images[0, 0, 0, 0] ^= 1
-    changed = PackedFaces(
+    changed = CutFaces(
         images, packed.landmarks, packed.visible, packed.pose_deg, packed.box_xyxy, packed.ids, packed.dataset
     )
     assert not same(changed, packed)
@@ -89,23 +89,23 @@ def test_the_fingerprint_sees_one_pixel(packed):
 def test_take_and_concat(packed):
     assert same(concat([packed.take([0]), packed.take([1])]), packed)
     assert packed.take(np.array([False, True])).ids.tolist() == ["f3"]
-    joined = concat([pack_faces([face(0)], 64), pack_faces([face(1, ("ibug68",), "other")], 64)])
+    joined = concat([cut_faces([face(0)], 64), cut_faces([face(1, ("ibug68",), "other")], 64)])
     assert joined.dataset == "made+other" and len(joined) == 2
     assert np.isnan(joined.landmarks["mtfl5"][1]).all() and not joined.visible["mtfl5"][1].any()
 
 
 def test_what_cannot_be_packed_is_refused(packed):
     with pytest.raises(InputError, match="at least one face"):
-        pack_faces([])
+        cut_faces([])
     with pytest.raises(InputError, match="size must be >= 1"):
-        pack_faces([face()], 0)
-    with pytest.raises(InputError, match="at least one pack"):
+        cut_faces([face()], 0)
+    with pytest.raises(InputError, match="at least one"):
         concat([])
     with pytest.raises(InputError, match="share side and scale"):
-        concat([packed, pack_faces([face()], 32)])
+        concat([packed, cut_faces([face()], 32)])
     with pytest.raises(InputError, match=r"pose_deg must be float32 \(1, 3\). Received: float32 \(2, 3\)"):
         one = packed.take([0])
-        PackedFaces(one.images, one.landmarks, one.visible, packed.pose_deg, one.box_xyxy, one.ids, "made")
+        CutFaces(one.images, one.landmarks, one.visible, packed.pose_deg, one.box_xyxy, one.ids, "made")
 
 
 def test_bad_files_are_named(packed, tmp_path):
@@ -118,12 +118,12 @@ def test_bad_files_are_named(packed, tmp_path):
     for content in (b"", whole[: len(whole) // 2], b"not a zip at all", bytes(flipped), array.read_bytes()):
         (tmp_path / "bad.npz").write_bytes(content)
         with pytest.raises(InputError, match=r"bad\.npz must"):
-            PackedFaces.load(tmp_path / "bad.npz")
+            CutFaces.load(tmp_path / "bad.npz")
     with pytest.raises(InputError, match="no such file"):
-        PackedFaces.load(tmp_path / "none.npz")
+        CutFaces.load(tmp_path / "none.npz")
     np.savez(tmp_path / "other.npz", images=np.zeros(3))
     with pytest.raises(InputError, match="must hold box_xyxy, dataset, format, .*images"):
-        PackedFaces.load(tmp_path / "other.npz")
+        CutFaces.load(tmp_path / "other.npz")
 
 
 def test_changed_labels_do_not_match_their_sha256(packed, tmp_path):
@@ -133,13 +133,13 @@ def test_changed_labels_do_not_match_their_sha256(packed, tmp_path):
     data["pose_deg"][0, 0] = 6
     np.savez(tmp_path / "a.npz", **data)
     with pytest.raises(InputError, match="must match its sha256"):
-        PackedFaces.load(tmp_path / "a.npz")
+        CutFaces.load(tmp_path / "a.npz")
 
 
 def test_a_real_pack(faces_root):
     from edgeface.datasets.packs import read_pack
 
-    packed = pack_faces(read_pack("300w", "test", faces_root)[:20])
+    packed = cut_faces(read_pack("300w", "test", faces_root)[:20])
     assert packed.side == 160
     inside = (packed.landmarks["ibug68"] > 0) & (packed.landmarks["ibug68"] < 159)
     assert inside.all()  # 1.6 times the tight box leaves a margin on every side
