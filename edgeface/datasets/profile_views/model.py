@@ -23,11 +23,11 @@ JAW_STEPS = 15
 """Places that a point of the contour may slide to, its own place first."""
 HEADS = 700
 COMPONENTS = 32
-# Constants that bring the rendered heads to the head that 300W-LP's labels mean, tuned on aflw2000_3d val, which is the
-# validation set used for model selection: relief and jaw out of a grid of five by three, the others as the mean
-# distance left, rounded. Scores on those faces are optimistic by that much; `studies.labels.study` measures it on the half of
-# them that was not used. The jaw's shifts are half-way between that optimum and what keeps the labels of 300W's upright
-# training faces in place under fit.py's `CONTOUR_TANGENT_WEIGHT`.
+# Constants that bring the rendered heads to the head that 300W-LP's labels mean, tuned on aflw2000_3d val, which is
+# the validation set used for model selection: relief and jaw out of a grid of five by three, the others as the mean
+# distance left, rounded. Scores on those faces are optimistic by that much; `studies.labels.study` measures it on the
+# half of them that was not used. The jaw's shifts are half-way between that optimum and what keeps the labels of
+# 300W's upright training faces in place under fit.py's `CONTOUR_TANGENT_WEIGHT`.
 RELIEF = 1.1
 """Depth of the heads over the rendered ones'."""
 JAW_BACK_CM = 2.0
