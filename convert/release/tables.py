@@ -55,7 +55,7 @@ def readme() -> str:
     for peer in (peers[name] for name in README_PEERS):
         flat, solid = (peer["scores"][name] for name in ("300w test", "aflw2000_3d val"))
         size = f"{1000 * peer['megabytes']:,.0f}"
-        lines.append([f"*{peer['name']}* ²", "", size, f"{peer['ms']:g}", f"{flat['nme']:.2f}"])
+        lines.append([f"*{peer['name']}* ²", peer["points"], size, f"{peer['ms']:g}", f"{flat['nme']:.2f}"])
         lines[-1] += [f"{solid['pose_mae']:.2f}°", ""]
     return f"{table(head, lines)}\n\n{README_NOTES}"
 

@@ -49,7 +49,9 @@ def ran(pack: Path, out: Path, *more: str) -> tuple[int, str]:
     """(exit code, what was said) of a run in a process of its own."""
     env = os.environ | {"KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     env |= {"JAX_COMPILATION_CACHE_DIR": str(pack.parent / "jax"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    command = [sys.executable, "-c", ALONE, str(pack), "--out", str(out), "--scan", "5", *more]
+    command = [sys.executable, "-c", ALONE, str(pack), "--out", str(out), "--scan", "5"]
+    # No clock: a busy machine must not save or stop in between.
+    command += ["--save-every", "1e9", "--seconds", "1e9", *more]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=400)
     return done.returncode, done.stdout + done.stderr[-3000:]
 
