@@ -14,7 +14,7 @@ from edgeface.errors import InputError
 
 
 @contextmanager
-def written_aside(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder (same suffix), renamed to ``path`` on success and removed otherwise.
 
     An OSError (folder missing or read-only, disk full) becomes an InputError that names the final path.
@@ -43,7 +43,7 @@ def written_aside(path: str | Path) -> Iterator[Path]:
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_bytes(data)
 
 

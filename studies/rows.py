@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeface.files import read_json, write_json, written_aside
+from edgeface.files import read_json, write_json, atomic_write
 
 Row = dict[str, Any]
 
@@ -24,7 +24,7 @@ def keep(path: Path, row: Row, same: tuple[str, ...], command: str) -> None:
         values = {k: v for k, v in stored_faces(path).items() if not k.startswith(f"{prefix}|")}
         values |= {f"{prefix}|{k}": v for k, v in faces.items()}
         # First: a row without its faces would lack in the comparisons, faces without their row do no harm.
-        with written_aside(path.with_suffix(".npz")) as aside:
+        with atomic_write(path.with_suffix(".npz")) as aside:
             np.savez_compressed(aside, **values)
     rows = [r for r in stored(path) if [r.get(k) for k in same] != [row[k] for k in same]]
     about = {"command": command, "commit": commit(), "machine": machine() | lowered_precision()}

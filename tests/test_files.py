@@ -5,7 +5,7 @@ import stat
 import pytest
 
 from edgeface.errors import InputError
-from edgeface.files import read_json, write_bytes, write_json, write_text, written_aside
+from edgeface.files import atomic_write, read_json, write_bytes, write_json, write_text
 
 
 def names(folder):
@@ -28,14 +28,14 @@ def test_files_get_the_usual_rights(tmp_path):
 
 
 def test_the_temporary_file_keeps_folder_and_suffix(tmp_path):
-    with written_aside(tmp_path / "a.npz") as aside:
+    with atomic_write(tmp_path / "a.npz") as aside:
         assert aside.parent == tmp_path and aside.suffix == ".npz" and not (tmp_path / "a.npz").exists()
 
 
 def test_a_failure_keeps_the_old_file_and_leaves_nothing(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError, match="stop"), written_aside(path) as aside:
+    with pytest.raises(RuntimeError, match="stop"), atomic_write(path) as aside:
         aside.write_text("half")
         raise RuntimeError("stop")
     assert path.read_text() == "old" and names(tmp_path) == ["a.txt"]
@@ -44,7 +44,7 @@ def test_a_failure_keeps_the_old_file_and_leaves_nothing(tmp_path):
 def test_a_kill_keeps_the_old_file(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), written_aside(path) as aside:
+    with pytest.raises(KeyboardInterrupt), atomic_write(path) as aside:
         aside.write_text("half")
         raise KeyboardInterrupt
     assert path.read_text() == "old" and names(tmp_path) == ["a.txt"]

@@ -14,7 +14,7 @@ from edgeface.runtime.drawing import APART
 
 FOLDER = CORE / "main" / "kotlin" / "edgeface" / "core"
 _WIDTH = 120
-_TRACKER = ("DOUBT", "SAME_FACE", "MOVED", "HIDDEN", "FOLLOW")
+_TRACKER = ("LOST_RATIO", "SAME_FACE", "MOVED", "HIDDEN", "FOLLOW")
 
 
 def files() -> dict[Path, str]:

@@ -56,15 +56,15 @@ def smoothing() -> list[dict[str, Any]]:
 
 def tracks() -> list[dict[str, Any]]:
     """Faces that walk, hide, cross and leave, in every markup that is followed in its own way."""
-    usual = TrackerConfig(look_every=15)
+    usual = TrackerConfig(detect_every=15)
     return [
         _recorded("one, hidden twice", "ibug68", usual, _one, 60),
-        _recorded("two that cross", "aflw21", TrackerConfig(look_every=6, patience=3, max_faces=2), _two, 50),
+        _recorded("two that cross", "aflw21", TrackerConfig(detect_every=6, patience=3, max_faces=2), _two, 50),
         _recorded("leaning, smoothed", "lfw10", TrackerConfig(upright=True, smoothing=OneEuro()), _leaning, 40),
-        _recorded("never looked at again", "ibug68", TrackerConfig(look_every=None, patience=2), _one, 40),
-        _recorded("blurred by and by", "ibug68", TrackerConfig(look_every=None), _still, 60, blur=0.025),
-        _recorded("with hidden points", "aflw21", TrackerConfig(look_every=5), _still, 40, hidden=_HIDDEN),
-        _recorded("without spread", "mtfl5", TrackerConfig(look_every=10, unseen=1), _one, 30, spread=False),
+        _recorded("never looked at again", "ibug68", TrackerConfig(detect_every=None, patience=2), _one, 40),
+        _recorded("blurred by and by", "ibug68", TrackerConfig(detect_every=None), _still, 60, blur=0.025),
+        _recorded("with hidden points", "aflw21", TrackerConfig(detect_every=5), _still, 40, hidden=_HIDDEN),
+        _recorded("without spread", "mtfl5", TrackerConfig(detect_every=10, max_missed=1), _one, 30, spread=False),
     ]
 
 
@@ -115,7 +115,7 @@ class _World:
 
     def set(self, n: int, faces: list[tuple[float, float, float, float]]) -> None:
         """Frame n and who is in it; nothing is asked yet."""
-        self.frame, self.faces, self.calls, self.looks = n, [], [], []
+        self.frame, self.faces, self.calls, self.detections_run = n, [], [], []
         for x, y, size, lean in faces:
             turn = Crop((0, 0), 1, -lean).matrix(1)[:, :2]
             self.faces.append((size * self._shape @ turn.T + (x, y)).astype(np.float32))
@@ -154,7 +154,7 @@ class _World:
             box = face_box({self.markup: face})
             dx, dy = self.rng.normal(scale=3, size=2)
             boxes.append(Box(box.x0 + dx, box.y0 + dy, box.x1 + dx, box.y1 + dy))
-        self.looks.append([box.as_xyxy() for box in boxes])
+        self.detections_run.append([box.as_xyxy() for box in boxes])
         return [SimpleNamespace(box=box) for box in boxes]
 
 
@@ -190,7 +190,7 @@ def _recorded(
                     {
                         "id": tracked.id,
                         "frames": tracked.frames,
-                        "doubt": tracked.doubt if np.isfinite(tracked.doubt) else None,
+                        "doubt": tracked.lost_score if np.isfinite(tracked.lost_score) else None,
                         "box": tracked.face.box.as_xyxy(),
                         "landmarks_px": tracked.face.landmarks_px.tolist(),
                         "pose_deg": tracked.face.pose.as_array().tolist(),
@@ -208,9 +208,9 @@ def _recorded(
         "width": WIDTH,
         "height": HEIGHT,
         "scale": SCALE,
-        "look_every": config.look_every,
+        "look_every": config.detect_every,
         "patience": config.patience,
-        "unseen": config.unseen,
+        "unseen": config.max_missed,
         "max_faces": config.max_faces,
         "upright": config.upright,
         "smoothing": None if smooth is None else [smooth.min_cutoff_hz, smooth.beta],

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgeface.errors import InputError
-from edgeface.files import write_bytes, written_aside
+from edgeface.files import atomic_write, write_bytes
 
 FORMAT = 1
 STEP_PX = 64.0
@@ -45,7 +45,7 @@ class Pack:
         arrays |= {"pose_deg": self.pose_deg, "box_center": self.box_center, "box_side": self.box_side}
         arrays |= {"count": self.count, "weight": self.weight}
         arrays |= {f"landmarks/{k}": np.round(v * STEP_PX) / STEP_PX for k, v in self.landmarks.items()}
-        with written_aside(path) as aside, open(aside, "wb") as file:
+        with atomic_write(path) as aside, open(aside, "wb") as file:
             np.savez_compressed(file, **arrays)
 
     @classmethod

@@ -128,20 +128,20 @@ def measure_speed(video: str, detector: str, every: int, box: list[float]) -> di
     from edgeface.box import Box
     from edgeface.runtime import live
     from edgeface.runtime.cameras import VideoFile
-    from edgeface.runtime.detector import YuNet
+    from edgeface.runtime.detector import FaceDetector
     from edgeface.runtime.predictor import Predictor
-    from edgeface.runtime.tracker import Fixed, Tracker, TrackerConfig
+    from edgeface.runtime.tracker import FixedBox, Tracker, TrackerConfig
 
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     cv2.setNumThreads(1)
     predictor = Predictor.load(MODEL)
-    finds = YuNet(detector, longest=320) if detector else Fixed(Box(*box))
+    finds = FaceDetector(detector, longest=320) if detector else FixedBox(Box(*box))
     clocks = {"interpreter": _clocked(predictor.model._interpreter, "invoke")}
     predictor.model._interpreter = clocks["interpreter"]
     if detector:
         clocks["detector_network"] = finds._detector = _clocked(finds._detector, "detect")
-    config = TrackerConfig(look_every=every or None)
+    config = TrackerConfig(detect_every=every or None)
     live.run(VideoFile(video), Tracker(predictor, finds, config), limit=10)
     for clock in clocks.values():
         clock.spent_s = 0.0
@@ -162,7 +162,7 @@ def measure_speed(video: str, detector: str, every: int, box: list[float]) -> di
         "parts_ms": parts,
         "share_outside_both_networks": _shares(networks, read, ms * cpu),
         "share_outside_the_interpreter": _shares(parts["interpreter"], read, ms * cpu),
-        "looks": tracker.looks,
+        "looks": tracker.detections_run,
         "faces_followed": tracker.begun,
     }
 
@@ -196,7 +196,7 @@ def steadiness() -> dict[str, Any]:
     """Jitter on still faces (only the camera's noise changes) and lag behind moving ones, plain and smoothed."""
     from edgeface.runtime.predictor import Predictor
     from edgeface.runtime.smoothing import OneEuro
-    from edgeface.runtime.tracker import Fixed, Tracker, TrackerConfig
+    from edgeface.runtime.tracker import FixedBox, Tracker, TrackerConfig
 
     seeds = (1, 5, 6)
     still = [clips.still(seed, 60) for seed in seeds]
@@ -206,7 +206,7 @@ def steadiness() -> dict[str, Any]:
         predictor = Predictor.load(model)
 
         def follow(made: clips.Clip, smoothing: OneEuro | None, predictor: Predictor = predictor) -> np.ndarray:
-            tracker = Tracker(predictor, Fixed(made.box(0)), TrackerConfig(look_every=None, smoothing=smoothing))
+            tracker = Tracker(predictor, FixedBox(made.box(0)), TrackerConfig(detect_every=None, smoothing=smoothing))
             shown = [tracker.update(frame, i / clips.FPS) for i, frame in enumerate(made.frames)]
             return np.array([faces[0].face.landmarks_px for faces in shown])
 
@@ -233,7 +233,7 @@ def lag_frames(seen: np.ndarray, truth: np.ndarray) -> float:
 
 
 def doubt() -> dict[str, Any]:
-    """How often `DOUBT` doubts a face in vain, and how often it doubts what is none, for every packaged model.
+    """How often `LOST_RATIO` doubts a face in vain, and how often it doubts what is none, for every packaged model.
 
     At the chosen threshold and at others. The level is the face's spread in its true box. The next frame's crops:
     shaken by 5 % of the box (the face is there), a whole box aside (it is not, or hardly), and in the same place of a
@@ -242,13 +242,13 @@ def doubt() -> dict[str, Any]:
     from edgeface.datasets.synthetic import face_seed, render_face
     from edgeface.datasets.synthetic.backdrop import background
     from edgeface.runtime.predictor import Predictor
-    from edgeface.runtime.tracker import DOUBT
+    from edgeface.runtime.tracker import LOST_RATIO
 
     rng = np.random.default_rng(0)
     faces = [render_face(face_seed(index, 23, "test"), 224) for index in range(150)]
     empty = [np.clip(background(np.random.default_rng((i, 23)), 224), 0, 255).astype(np.uint8) for i in range(150)]
     turning = [clips.turning(seed, 60) for seed in (3, 8)]
-    figures: dict[str, Any] = {"threshold": DOUBT, "faces": len(faces)}
+    figures: dict[str, Any] = {"threshold": LOST_RATIO, "faces": len(faces)}
     for model in _models():
         predictor = Predictor.load(model)
 
@@ -264,7 +264,7 @@ def doubt() -> dict[str, Any]:
         figures[model] = {
             "usual_spread": float(np.median(level)),
             "doubted_percent": {
-                what: {str(limit): 100 * float((seen > limit).mean()) for limit in sorted({*THRESHOLDS, DOUBT})}
+                what: {str(limit): 100 * float((seen > limit).mean()) for limit in sorted({*THRESHOLDS, LOST_RATIO})}
                 for what, seen in ratios.items()
             },
         }

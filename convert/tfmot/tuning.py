@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from edgeface.convert.fine_tune import FineTune, calibration_batches, tuning_config
-from edgeface.files import written_aside
+from edgeface.files import atomic_write
 from edgeface.models.deploy import landmark_markups
 from edgeface.training.losses import AcdcLoss, Loss, acdc_loss, ccr_loss
 from edgeface.training.pipeline import batches
@@ -77,7 +77,7 @@ def untrained_batches(crops: np.ndarray) -> Batches:
 def save_batches(path: Path, data: Batches) -> None:
     values = asdict(data)
     targets = {f"target_{key}": value for key, value in values.pop("targets").items()}
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         np.savez(aside, **values, **targets)
 
 

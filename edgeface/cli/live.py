@@ -83,18 +83,18 @@ def run(args: argparse.Namespace) -> int:
 
 def _detector(args: argparse.Namespace, predictor):
     from edgeface.box import Box
-    from edgeface.runtime.detector import YuNet
-    from edgeface.runtime.tracker import Fixed
+    from edgeface.runtime.detector import FaceDetector
+    from edgeface.runtime.tracker import FixedBox
 
     if args.box is None and not args.full_frame:
-        return YuNet(args.detector, longest=args.search)
+        return FaceDetector(args.detector, longest=args.search)
     try:
         box = None if args.box is None else Box(*args.box)
     except ValueError as error:
         raise InputError(str(error)) from None
     if box is not None and not (box.width > 0 and box.height > 0):
         raise InputError(f"box must have a width and a height. Received: {box.as_xyxy()}")
-    return Fixed(box, predictor.model.card.crop.scale)
+    return FixedBox(box, predictor.model.card.crop.scale)
 
 
 def _config(args: argparse.Namespace):
@@ -105,7 +105,7 @@ def _config(args: argparse.Namespace):
         raise InputError(f"--smooth must have no parameters or both, HZ and BETA. Received: {args.smooth}")
     fixed = args.box is not None or args.full_frame
     return TrackerConfig(
-        look_every=None if fixed else args.every,
+        detect_every=None if fixed else args.every,
         upright=args.upright,
         smoothing=None if args.smooth is None else OneEuro(*args.smooth),
     )

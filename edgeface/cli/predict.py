@@ -27,12 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from edgeface.files import write_text
     from edgeface.images import read_image, write_image
-    from edgeface.runtime.detector import YuNet
+    from edgeface.runtime.detector import FaceDetector
     from edgeface.runtime.predictor import Predictor
     from edgeface.runtime.show import csv_header, csv_row, draw_face, face_json, face_text
 
     predictor = Predictor.load(args.model, args.threads, args.delegate)
-    detector = YuNet(args.detector) if args.detect or args.detector else None
+    detector = FaceDetector(args.detector) if args.detect or args.detector else None
     images = _images(args.images)
     targets = _targets(images, args.out, any(Path(given).is_dir() for given in args.images))
     table = io.StringIO()

@@ -16,7 +16,7 @@ from edgeface.convert.gate import GateReport, gate, require
 from edgeface.convert.make_card import make_card, sha256
 from edgeface.convert.variants import VARIANTS, Variant
 from edgeface.errors import InputError
-from edgeface.files import written_aside
+from edgeface.files import atomic_write
 from edgeface.quantize.tflite_graph import read_graph
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def _write(job: Job, variant: Variant, data: bytes, *, info, faces, **card_parts
     name = f"{job.name or info['config']['name']}_{variant.name}"
     path = job.out / f"{name}.tflite"
     graph = read_graph(data)
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_bytes(data)
         # Judged as written, before it takes its name: a file that fails never lies there to be used.
         checked = require(gate(aside, variant, path.name, faces=faces))

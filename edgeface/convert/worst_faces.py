@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from edgeface.files import written_aside
+from edgeface.files import atomic_write
 
 if TYPE_CHECKING:
     from edgeface.convert.parity import WorstFace
@@ -40,7 +40,7 @@ def save_worst(
             faces.crops[face.index], truth, base["landmarks"][face.index], own["landmarks"][face.index], caption
         )
         path = stem.with_name(picture_name(stem.name, rank, face.id))
-        with written_aside(path) as aside:
+        with atomic_write(path) as aside:
             aside.write_bytes(cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
         paths.append(path)
     return paths

@@ -13,7 +13,7 @@ import numpy as np
 from edgeface.crop import apply_affine, square_crop
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
-from edgeface.files import written_aside
+from edgeface.files import atomic_write
 from edgeface.markup import MARKUPS
 
 FORMAT = 1
@@ -94,7 +94,7 @@ class CutFaces:
 
     def save(self, path: str | Path) -> None:
         """One .npz, the same bytes for the same faces; written aside, then renamed."""
-        with written_aside(path) as aside, open(aside, "wb") as file:
+        with atomic_write(path) as aside, open(aside, "wb") as file:
             np.savez(file, format=np.array(FORMAT), sha256=np.array(self.fingerprint()), **self._arrays())
 
     @classmethod

@@ -18,7 +18,7 @@ from edgeface.errors import InputError, must_be_one_of
 from edgeface.evaluation import metrics
 from edgeface.evaluation.networks import SAME_INDICES, Network
 from edgeface.evaluation.protocols import PROTOCOLS, Protocol, normalization
-from edgeface.files import written_aside
+from edgeface.files import atomic_write
 from edgeface.head_pose import ANGLES, geodesic_deg
 from edgeface.markup import IBUG68, MARKUPS
 
@@ -294,7 +294,7 @@ def save_ced(scores: Scores | Iterable[Scores], path: str | Path) -> None:
         )
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         figure.savefig(aside, dpi=130)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 import edgeface.models.layers  # noqa: F401  registers the custom layers
 from edgeface.errors import InputError
-from edgeface.files import written_aside
+from edgeface.files import atomic_write
 from edgeface.models.presets import ModelConfig, config_from_dict
 
 MEMBER, WEIGHTS = "edgeface.json", "model.weights.h5"
@@ -32,7 +32,7 @@ def save_model(model: keras.Model, path: str | Path, info: dict[str, Any]) -> No
     """Writes the model and its info, aside first; InputError where the disk is full or the folder not writable."""
     path = Path(path)
     _check_suffix(path)
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         model.save(aside)
         with zipfile.ZipFile(aside, "a") as archive:
             archive.writestr(MEMBER, json.dumps(info))
@@ -88,7 +88,7 @@ def halve_model(path: str | Path, out: str | Path) -> None:
             weights = _half_kernels(archive.read(WEIGHTS), path)
     except (zipfile.BadZipFile, KeyError, OSError) as error:
         raise InputError(f"{path} must hold a Keras model's weights. Received: {error}") from error
-    with written_aside(out) as aside, zipfile.ZipFile(aside, "w") as halved:
+    with atomic_write(out) as aside, zipfile.ZipFile(aside, "w") as halved:
         for member, data in members.items():
             new = {MEMBER: json.dumps(info), WEIGHTS: weights}.get(member.filename, data)
             halved.writestr(member, new, zipfile.ZIP_DEFLATED)

@@ -44,7 +44,7 @@ class Detection:
         return tight_box(self.yunet_box, self.points_px)
 
 
-class YuNet:
+class FaceDetector:
     """`cv2.FaceDetectorYN`; the image is shrunk to at most ``longest`` px before it is searched.
 
     It finds faces from about 10 px wide in the shrunk image. Safe to share between threads, which take turns.

@@ -19,7 +19,7 @@ class Summary:
     seconds: float
     faces: int
     """How many faces were followed, one after another or at once."""
-    looks: int
+    detections_run: int
     """How often the detector was asked."""
     seconds_by_part: dict[str, float]
     """read: waiting for and decoding frames; track: detection and prediction; write: drawing and outputs."""
@@ -36,7 +36,7 @@ class Summary:
         why = {"interrupted": ", interrupted", "closed": ", closed"}.get(self.ended, "")
         return (
             f"{self.frames} frames in {self.seconds:.1f} s ({rate:.1f} a second; ms a frame: {parts}), "
-            f"{self.faces} faces followed, {self.looks} looks of the detector{why}"
+            f"{self.faces} faces followed, {self.detections_run} searches by the detector{why}"
         )
 
 
@@ -77,4 +77,4 @@ def run(
         ended = "interrupted"
     finally:
         frames.close()
-    return Summary(count, clock() - started, tracker.begun, tracker.looks, spent, ended, reason)
+    return Summary(count, clock() - started, tracker.begun, tracker.detections_run, spent, ended, reason)

@@ -15,12 +15,12 @@ import cv2
 import numpy as np
 
 from edgeface.errors import InputError
-from edgeface.files import written_aside
+from edgeface.files import atomic_write
 from edgeface.images import rgb_copy
 from edgeface.markup import Markup
 from edgeface.runtime.cameras import Frame
 from edgeface.runtime.show import csv_header, csv_row, draw_face, face_json
-from edgeface.runtime.tracker import Tracked
+from edgeface.runtime.tracker import TrackedFace
 
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".mov": "mp4v", ".mkv": "mp4v"}
 
@@ -28,7 +28,7 @@ VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".mov": "mp4v", ".mkv": "mp4v"}
 class Output(Protocol):
     """Takes every frame with its faces; False: the user has had enough (a closed window)."""
 
-    def frame(self, frame: Frame, faces: Sequence[Tracked]) -> bool: ...
+    def frame(self, frame: Frame, faces: Sequence[TrackedFace]) -> bool: ...
 
 
 class JsonLines:
@@ -37,9 +37,13 @@ class JsonLines:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
 
-    def frame(self, frame: Frame, faces: Sequence[Tracked]) -> bool:
+    def frame(self, frame: Frame, faces: Sequence[TrackedFace]) -> bool:
         stream = self._stream or sys.stdout
-        record = {"frame": frame.index, "time_s": round(frame.time_s, 4), "faces": [tracked_json(t) for t in faces]}
+        record = {
+            "frame": frame.index,
+            "time_s": round(frame.time_s, 4),
+            "faces": [tracked_face_json(t) for t in faces],
+        }
         try:
             stream.write(json.dumps(record, allow_nan=False) + "\n")
             stream.flush()
@@ -48,10 +52,10 @@ class JsonLines:
         return True
 
 
-def tracked_json(tracked: Tracked) -> dict[str, Any]:
+def tracked_face_json(tracked: TrackedFace) -> dict[str, Any]:
     """`face_json` and which face it is."""
-    doubt = round(tracked.doubt, 3) if np.isfinite(tracked.doubt) else None
-    return {"id": tracked.id, **face_json(tracked.face), "doubt": doubt}
+    lost = round(tracked.lost_score, 3) if np.isfinite(tracked.lost_score) else None
+    return {"id": tracked.id, **face_json(tracked.face), "lost_score": lost}
 
 
 class CsvRows:
@@ -61,7 +65,7 @@ class CsvRows:
         self._writer, self._markup = csv.writer(stream, lineterminator="\n"), markup
         self._writer.writerow(["frame", "time_s", "id", *csv_header(markup)])
 
-    def frame(self, frame: Frame, faces: Sequence[Tracked]) -> bool:
+    def frame(self, frame: Frame, faces: Sequence[TrackedFace]) -> bool:
         for tracked in faces:
             row = csv_row(tracked.face, self._markup)
             self._writer.writerow([frame.index, f"{frame.time_s:.4f}", tracked.id, *row])
@@ -71,7 +75,7 @@ class CsvRows:
 @contextmanager
 def csv_file(path: str | Path, markup: str) -> Iterator[CsvRows]:
     """Under its name once it is whole."""
-    with written_aside(path) as aside, open(aside, "w", newline="") as stream:
+    with atomic_write(path) as aside, open(aside, "w", newline="") as stream:
         yield CsvRows(stream, markup)
 
 
@@ -82,7 +86,7 @@ class Drawn:
         self._markup, self._spread = markup, spread
         self._of: Frame | None = None
 
-    def image(self, frame: Frame, faces: Sequence[Tracked]) -> np.ndarray:
+    def image(self, frame: Frame, faces: Sequence[TrackedFace]) -> np.ndarray:
         """(H, W, 3) uint8 BGR, as OpenCV's writers and windows take it."""
         if self._of is not frame:
             image = rgb_copy(frame.image)
@@ -102,7 +106,7 @@ class VideoOut:
         self.path, self._fps, self._drawn = path, fps, drawn
         self._writer: cv2.VideoWriter | None = None
 
-    def frame(self, frame: Frame, faces: Sequence[Tracked]) -> bool:
+    def frame(self, frame: Frame, faces: Sequence[TrackedFace]) -> bool:
         image = self._drawn.image(frame, faces)
         if self._writer is None:
             # Most codecs take even sizes only.
@@ -130,7 +134,7 @@ def video_file(path: str | Path, fps: float, drawn: Drawn) -> Iterator[VideoOut]
     path = Path(path)
     if path.suffix.lower() not in VIDEO_CODECS:
         raise InputError(f"--out must end in one of {', '.join(VIDEO_CODECS)}. Received: {path}")
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         out = VideoOut(aside, fps, drawn)
         try:
             yield out
@@ -148,7 +152,7 @@ class Window:
     def __init__(self, drawn: Drawn) -> None:
         self._drawn = drawn
 
-    def frame(self, frame: Frame, faces: Sequence[Tracked]) -> bool:
+    def frame(self, frame: Frame, faces: Sequence[TrackedFace]) -> bool:
         cv2.imshow(self.TITLE, self._drawn.image(frame, faces))
         pressed = cv2.waitKey(1) & 0xFF
         return pressed not in (ord("q"), 27) and cv2.getWindowProperty(self.TITLE, cv2.WND_PROP_VISIBLE) >= 1

@@ -2,8 +2,8 @@
 
 How sure a frame is, its spread says (the width of the attention maps, `Face.spread`): on a face it stays near the
 value that the same face had when the detector found it; once the face has left the crop the maps blur. The level
-differs from network to network, so what counts is the ratio to the track's own level: above `DOUBT` the detector is
-asked. `convert/release/device.py` measures how often a face is doubted and how often a background is not, for every
+differs from network to network, so what counts is the ratio to the track's own level: above `LOST_RATIO` the detector is
+asked. `convert/release/device.py` measures how often a face is uncertain and how often a background is not, for every
 packaged model; the figures are in `results/device.json`.
 """
 
@@ -23,9 +23,9 @@ from edgeface.markup import MARKUPS
 from edgeface.runtime.predictor import Face, Predictor, check_image, checked_box
 from edgeface.runtime.smoothing import FaceSmoother, OneEuro
 
-DOUBT = 1.25
-"""Mean spread over the track's own level, above which a frame is doubted: as low as leaves a turning head in peace.
-A face doubted in vain costs one look; a background not doubted is followed until looks have missed it long enough."""
+LOST_RATIO = 1.25
+"""Mean spread over the track's own level, above which a frame is uncertain: as low as leaves a turning head in peace.
+A face uncertain in vain costs one look; a background not uncertain is followed until looks have missed it long enough."""
 SAME_FACE = 0.3
 """IoU of two boxes from which they are one face's: neighbours in a crowd overlap by less, a detector's box and the
 landmarks' own by far more (0.87 on average)."""
@@ -36,43 +36,43 @@ HIDDEN = 2.0
 """Spread over the face's median, above which a point is taken for hidden, in markups that mark only what is seen
 (aflw21): about twice is where a turned head's two sides part."""
 FOLLOW = 0.05
-"""How much of its level a track takes from each sure frame: a head that turns slowly is not doubted."""
+"""How much of its level a track takes from each sure frame: a head that turns slowly is not uncertain."""
 
 
-class Finds(Protocol):
-    """What a tracker asks for faces: `edgeface.runtime.detector.YuNet`, `Fixed`, or a detector of your own."""
+class Detector(Protocol):
+    """What a tracker asks for faces: `edgeface.runtime.detector.FaceDetector`, `FixedBox`, or a detector of your own."""
 
     def detect(self, image: np.ndarray) -> Sequence[Any]:
         """Things with a ``box``, the tight box of the 68 points, in an RGB uint8 image (H, W, 3)."""
 
 
 @dataclass(frozen=True)
-class Fixed:
+class FixedBox:
     """In place of a detector: a face is always begun in this box. None: in the frame's middle, filling it."""
 
     box: Box | None
     scale: float = 1.3
     """The model's crop scale."""
 
-    def detect(self, image: np.ndarray) -> list[Fixed]:
+    def detect(self, image: np.ndarray) -> list[FixedBox]:
         if self.box is not None:
             return [self]
         height, width = image.shape[:2]
         half, x, y = min(height, width) / self.scale / 2, (width - 1) / 2, (height - 1) / 2
-        return [Fixed(Box(x - half, y - half, x + half, y + half))]
+        return [FixedBox(Box(x - half, y - half, x + half, y + half))]
 
 
 @dataclass(frozen=True)
 class TrackerConfig:
     """When to look for faces, and when to give one up."""
 
-    look_every: int | None = 15
+    detect_every: int | None = 15
     """Frames between two looks of the detector while all is well: how late a new face may be noticed. None: it looks
     only where there is nothing to follow, or in doubt."""
     patience: int = 5
-    """Frames that a doubted face may stay unconfirmed; its identity survives that long behind a hand."""
-    unseen: int = 4
-    """How many times ``look_every`` a face of which the landmarks are sure may go undetected (profiles are harder)."""
+    """Frames that a uncertain face may stay unconfirmed; its identity survives that long behind a hand."""
+    max_missed: int = 4
+    """How many times ``detect_every`` a face of which the landmarks are sure may go undetected (profiles are harder)."""
     max_faces: int = 16
     upright: bool = False
     """Turn the crop with a leaning head."""
@@ -80,13 +80,13 @@ class TrackerConfig:
     """None: the model's own answers, for measuring."""
 
     def __post_init__(self) -> None:
-        for name in ("look_every", "patience", "unseen", "max_faces"):
+        for name in ("detect_every", "patience", "max_missed", "max_faces"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1. Received: {getattr(self, name)}")
 
 
 @dataclass(frozen=True, eq=False)
-class Tracked:
+class TrackedFace:
     """A face of this frame and which one it is."""
 
     id: int
@@ -95,22 +95,22 @@ class Tracked:
     """Smoothed where that is asked for."""
     frames: int
     """For how many frames it has been followed."""
-    doubt: float
+    lost_score: float
     """Its mean spread over its own usual one: 1 is usual; NaN where the model gives no spread."""
 
 
 class Tracker:
     """Not for several threads: frames have an order. One tracker a video; they may share a predictor and a detector."""
 
-    def __init__(self, predictor: Predictor, detector: Finds, config: TrackerConfig = TrackerConfig()) -> None:
+    def __init__(self, predictor: Predictor, detector: Detector, config: TrackerConfig = TrackerConfig()) -> None:
         self.predictor, self.detector, self.config = predictor, detector, config
         self._tracks: list[_Track] = []
         self._next_id = 1
         self._frame = 0
-        self._looked = 0
+        self._detected_at = 0
         # Without landmarks there is nothing to follow: every frame is searched.
         self._follows = bool({"landmarks", "maps"} & predictor.model.card.outputs.keys())
-        self.looks = 0
+        self.detections_run = 0
         """How often the detector was asked."""
 
     @property
@@ -118,7 +118,7 @@ class Tracker:
         """How many faces have been followed so far."""
         return self._next_id - 1
 
-    def update(self, image: np.ndarray, time_s: float | None = None) -> list[Tracked]:
+    def update(self, image: np.ndarray, time_s: float | None = None) -> list[TrackedFace]:
         """The faces of the next frame, RGB uint8 (H, W, 3), oldest first.
 
         time_s: when it was taken, for the smoothing; None: frames are 1/30 s apart.
@@ -128,16 +128,16 @@ class Tracker:
         time_s = self._frame / 30 if time_s is None else time_s
         for track in self._tracks:
             self._follow(track, image)
-        every = self.config.look_every
-        due = every is not None and self._frame - self._looked >= every
-        if due or not self._tracks or any(track.doubted for track in self._tracks):
-            self._look(image)
+        every = self.config.detect_every
+        due = every is not None and self._frame - self._detected_at >= every
+        if due or not self._tracks or any(track.uncertain for track in self._tracks):
+            self._detect(image)
         self._tracks = [track for track in self._tracks if not self._given_up(track)]
-        self._drop_twins()
-        return [self._shown(track, time_s) for track in self._tracks if not track.doubted]
+        self._drop_duplicates()
+        return [self._shown(track, time_s) for track in self._tracks if not track.uncertain]
 
     def _follow(self, track: _Track, image: np.ndarray) -> None:
-        """This frame's face from the last one's landmarks; a doubted one keeps its last good box."""
+        """This frame's face from the last one's landmarks; a uncertain one keeps its last good box."""
         track.frames += 1
         face = self._predict(image, track.box, track.angle_deg) if self._follows else None
         frame = self._next(track, face)
@@ -160,15 +160,15 @@ class Tracker:
         crop = square_crop(box, self.predictor.model.card.crop.scale, angle_deg)
         return self.predictor.predict_crop(image, crop, box)
 
-    def _look(self, image: np.ndarray) -> None:
-        self._looked, self.looks = self._frame, self.looks + 1
+    def _detect(self, image: np.ndarray) -> None:
+        self._detected_at, self.detections_run = self._frame, self.detections_run + 1
         boxes = [found.box for found in self.detector.detect(image)]
         pairs = matched([track.box for track in self._tracks], boxes)
         for number, track in enumerate(self._tracks):
             if number not in pairs:
                 continue
             track.seen = self._frame
-            if track.doubted:
+            if track.uncertain:
                 # The face is there: what the landmarks say of it in the detector's box counts from now on.
                 face = self._predict(image, boxes[pairs[number]], track.angle_deg)
                 track.begin(face, self._next(track, face))
@@ -179,16 +179,16 @@ class Tracker:
             track = _Track(self._next_id, box, self.predictor.markup, self._frame)
             face = self._predict(image, box, 0.0)
             track.begin(face, self._next(track, face))
-            if not track.doubted:
+            if not track.uncertain:
                 self._next_id += 1
                 self._tracks.append(track)
 
     def _given_up(self, track: _Track) -> bool:
-        every = self.config.look_every
-        unseen = every is not None and self._frame - track.seen > every * self.config.unseen
-        return unseen or track.unsure > self.config.patience
+        every = self.config.detect_every
+        max_missed = every is not None and self._frame - track.seen > every * self.config.max_missed
+        return max_missed or track.unsure > self.config.patience
 
-    def _drop_twins(self) -> None:
+    def _drop_duplicates(self) -> None:
         """Two tracks that have come to follow one face: the older stays."""
         kept: list[_Track] = []
         for track in self._tracks:
@@ -196,12 +196,12 @@ class Tracker:
                 kept.append(track)
         self._tracks = kept
 
-    def _shown(self, track: _Track, time_s: float) -> Tracked:
+    def _shown(self, track: _Track, time_s: float) -> TrackedFace:
         face = track.face
         if self.config.smoothing is not None:
             track.smoother = track.smoother or FaceSmoother(self.config.smoothing)
             face = track.smoother(face, time_s)
-        return Tracked(track.id, face, track.frames, track.doubt)
+        return TrackedFace(track.id, face, track.frames, track.lost_score)
 
 
 class _Track:
@@ -212,12 +212,12 @@ class _Track:
         self.angle_deg = 0.0
         self.face: Face | None = None
         self.level: float | None = None
-        self.doubt = math.nan
+        self.lost_score = math.nan
         self.frames, self.unsure = 1, 0
         self.smoother: FaceSmoother | None = None
 
     @property
-    def doubted(self) -> bool:
+    def uncertain(self) -> bool:
         return self.unsure > 0
 
     def begin(self, face: Face | None, frame: tuple[Box, float] | None) -> None:
@@ -230,8 +230,8 @@ class _Track:
         spread = math.nan if face is None or face.spread is None else sum(face.spread.tolist()) / len(face.spread)
         if self.level is None and math.isfinite(spread):
             self.level = spread
-        self.doubt = spread / self.level if self.level else math.nan
-        if frame is None or self.doubt > DOUBT:
+        self.lost_score = spread / self.level if self.level else math.nan
+        if frame is None or self.lost_score > LOST_RATIO:
             self.unsure += 1
             return
         self.unsure, self.face = 0, face

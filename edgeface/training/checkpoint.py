@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from edgeface.errors import InputError
-from edgeface.files import write_text, written_aside
+from edgeface.files import atomic_write, write_text
 
 FORMAT = 1
 
@@ -31,7 +31,7 @@ def save_checkpoint(
     for name, array in arrays.items():
         if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
             raise InputError(f"weights must be finite to be saved. Received: NaN or infinity in {name} at step {step}")
-    with written_aside(path) as aside, open(aside, "wb") as file:
+    with atomic_write(path) as aside, open(aside, "wb") as file:
         np.savez(file, **arrays)
 
 

@@ -44,7 +44,7 @@ def run_lock(out: str | Path) -> Iterator[None]:
 
 
 def remove_partial_files(folder: Path, older_than_s: float = 0.0) -> None:
-    """Removes what a kill in the middle of a write has left: `edgeface.files.written_aside`'s hidden files."""
+    """Removes what a kill in the middle of a write has left: `edgeface.files.atomic_write`'s hidden files."""
     for path in folder.glob(".*"):
         with suppress(OSError):
             if _LEFT.fullmatch(path.name) and time.time() - path.stat().st_mtime >= older_than_s:

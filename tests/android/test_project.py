@@ -139,7 +139,7 @@ def test_generated_kotlin_is_what_python_would_write(file):
 
 def test_a_changed_python_constant_shows_in_the_generated_kotlin(monkeypatch):
     before = files()
-    monkeypatch.setattr("edgeface.runtime.tracker.DOUBT", 1.5)
+    monkeypatch.setattr("edgeface.runtime.tracker.LOST_RATIO", 1.5)
     monkeypatch.setattr("convert.android.constants.APART", ("ears",))
     after = files()
     assert {file.name for file in before if before[file] != after[file]} == {"Tuned.kt", "Markups.kt"}

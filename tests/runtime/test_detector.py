@@ -11,7 +11,7 @@ import pytest
 from edgeface.box import Box
 from edgeface.datasets.packs import faces_root, read_pack
 from edgeface.errors import InputError
-from edgeface.runtime.detector import YuNet, tight_box
+from edgeface.runtime.detector import FaceDetector, tight_box
 
 FRONTAL = Box(100, 100, 180, 210)
 POINTS = np.array([[122, 146], [158, 146], [140, 166], [126, 186], [154, 186]], np.float64)
@@ -53,14 +53,14 @@ def test_files_that_are_no_detector(tmp_path, content):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match="detector must be a YuNet .onnx file. Received: .*yunet.onnx, "):
-        YuNet(path)
+        FaceDetector(path)
     with pytest.raises(InputError, match="a folder"):
-        YuNet(tmp_path)
+        FaceDetector(tmp_path)
 
 
 @pytest.mark.skipif(yunet_file() is None, reason="no folder of real faces (EDGEFACE_FACES) with a YuNet file beside it")
 def test_boxes_on_real_faces_overlap_the_annotated_ones():
-    detector = YuNet(yunet_file())
+    detector = FaceDetector(yunet_file())
     overlaps = []
     for sample in read_pack("300w", "test")[::28]:
         image = sample.load()

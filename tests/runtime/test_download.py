@@ -11,7 +11,7 @@ import pytest
 
 from edgeface.errors import InputError
 from edgeface.runtime import download
-from edgeface.runtime.detector import YuNet
+from edgeface.runtime.detector import FaceDetector
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def says_every_way(message: str, cache: Path) -> bool:
 def test_without_pooch_every_way_out_is_said(cache, monkeypatch):
     monkeypatch.setitem(sys.modules, "pooch", None)
     with pytest.raises(InputError, match="must be downloaded once or be given") as caught:
-        YuNet()
+        FaceDetector()
     assert says_every_way(str(caught.value), cache) and "no package 'pooch'" in str(caught.value)
 
 
@@ -47,7 +47,7 @@ def test_without_a_network_every_way_out_is_said(cache, monkeypatch, error):
 
     monkeypatch.setitem(sys.modules, "pooch", pooch_that(retrieve))
     with pytest.raises(InputError) as caught:
-        YuNet()
+        FaceDetector()
     assert says_every_way(str(caught.value), cache) and type(error).__name__ in str(caught.value)
 
 
@@ -83,4 +83,4 @@ def test_every_system_has_its_place(monkeypatch, system):
 @pytest.mark.parametrize(("argument", "rule"), [({"threshold": 0}, "between 0 and 1"), ({"longest": 5}, "at least 32")])
 def test_settings_are_checked(argument, rule):
     with pytest.raises(InputError, match=rule):
-        YuNet("any.onnx", **argument)
+        FaceDetector("any.onnx", **argument)

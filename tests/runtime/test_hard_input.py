@@ -23,10 +23,10 @@ from edgeface.datasets.packs import faces_root
 from edgeface.datasets.synthetic import face_seed, render_face
 from edgeface.errors import InputError
 from edgeface.images import read_image, rgb_copy, rgb_view
-from edgeface.runtime.detector import YuNet
+from edgeface.runtime.detector import FaceDetector
 from edgeface.runtime.predictor import Face, Predictor, cut
 from edgeface.runtime.show import draw_face
-from edgeface.runtime.tracker import Fixed, Tracker, TrackerConfig
+from edgeface.runtime.tracker import FixedBox, Tracker, TrackerConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 STRESS_S = float(os.environ.get("EDGEFACE_STRESS_S", 2))
@@ -48,10 +48,10 @@ def predictor() -> Predictor:
 
 
 @pytest.fixture(scope="module")
-def detector() -> YuNet:
+def detector() -> FaceDetector:
     if YUNET is None:
         pytest.skip("no folder of real faces (EDGEFACE_FACES) with a YuNet file beside it")
-    return YuNet(YUNET)
+    return FaceDetector(YUNET)
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def test_pictures_of_any_shape_are_predicted(predictor, shape):
     for box in (None, Box(-5, -5, 5, 5), Box(-1e6, -1e6, 1e6, 1e6), Box(width - 1.5, height - 1.5, width, height)):
         face = predictor.predict(image, box)
         assert np.isfinite(face.landmarks_px).all() and np.isfinite(face.pose.as_array()).all()
-    tracker = Tracker(predictor, Fixed(None))
+    tracker = Tracker(predictor, FixedBox(None))
     assert isinstance(tracker.update(image), list)
 
 
@@ -212,7 +212,7 @@ def test_a_video_s_frame_cannot_be_drawn_on_by_mistake(predictor, rendered):
 def test_the_picture_is_never_written_to(predictor, rendered):
     image = rendered[0].image.copy()
     predictor.predict(image, rendered[0].box)
-    Tracker(predictor, Fixed(rendered[0].box)).update(image)
+    Tracker(predictor, FixedBox(rendered[0].box)).update(image)
     np.testing.assert_array_equal(image, rendered[0].image)
 
 
@@ -244,9 +244,9 @@ def test_boxes_that_are_none_are_told_before_anything_is_predicted(predictor, bo
 def test_a_tracker_outlives_a_detector_s_nonsense(predictor):
     class Nonsense:
         def detect(self, image):
-            return [Fixed(Box(900, 900, 950, 950)), Fixed(Box(5, 5, 5, 5)), Fixed(Box(-1e9, -1e9, 1e9, 1e9))]
+            return [FixedBox(Box(900, 900, 950, 950)), FixedBox(Box(5, 5, 5, 5)), FixedBox(Box(-1e9, -1e9, 1e9, 1e9))]
 
-    tracker = Tracker(predictor, Nonsense(), TrackerConfig(look_every=1))
+    tracker = Tracker(predictor, Nonsense(), TrackerConfig(detect_every=1))
     for index in range(4):
         for seen in tracker.update(np.full((50, 60, 3), 40 * index, np.uint8)):
             assert np.isfinite(seen.face.landmarks_px).all()
@@ -267,7 +267,7 @@ def test_no_face_and_fifty(predictor, detector, rendered):
     for face, box in zip(faces, boxes, strict=True):
         alone = predictor.predict(crowd, box)
         np.testing.assert_array_equal(face.landmarks_px, alone.landmarks_px)
-    sharp = YuNet(YUNET, longest=1280)
+    sharp = FaceDetector(YUNET, longest=1280)
     # Next to one another, a few are taken for a part of their neighbour.
     assert len(sharp.detect(crowd)) > 25
     assert len(Tracker(predictor, sharp, TrackerConfig(max_faces=50)).update(crowd)) > 25
@@ -369,7 +369,7 @@ def test_eight_trackers_share_a_predictor_and_a_detector(predictor, detector, re
     videos = [[np.roll(face.image, 2 * step, axis=1) for step in range(4)] for face in rendered]
 
     def follow(number: int) -> list:
-        tracker = Tracker(predictor, detector, TrackerConfig(look_every=2))
+        tracker = Tracker(predictor, detector, TrackerConfig(detect_every=2))
         return [[seen.face.landmarks_px.tolist() for seen in tracker.update(frame)] for frame in videos[number]]
 
     alone = [follow(number) for number in range(8)]

@@ -15,7 +15,7 @@ from edgeface.errors import InputError
 from edgeface.head_pose import HeadPose, turn_pose
 from edgeface.runtime.predictor import Face, Predictor
 from edgeface.runtime.smoothing import OneEuro
-from edgeface.runtime.tracker import Fixed, Tracker, TrackerConfig, iou, matched, next_frame
+from edgeface.runtime.tracker import FixedBox, Tracker, TrackerConfig, iou, matched, next_frame
 from tests.runtime import acting
 
 
@@ -29,12 +29,12 @@ def tracker(**config) -> Tracker:
 
 
 def test_a_moving_face_is_followed_by_its_landmarks_alone():
-    tracking = tracker(look_every=20)
+    tracking = tracker(detect_every=20)
     for index in range(50):
         (seen,) = tracking.update(acting.stage(walk(index)))
         assert seen.id == 1 and seen.frames == index + 1
         np.testing.assert_allclose(Box.around(seen.face.landmarks_px).as_xyxy(), walk(index), atol=1e-3)
-    assert tracking.looks == 3, "at the start, after 20 and after 40 frames"
+    assert tracking.detections_run == 3, "at the start, after 20 and after 40 frames"
     assert tracking.begun == 1
 
 
@@ -51,7 +51,7 @@ def test_a_face_that_jumps_is_looked_at_again_where_it_is():
 
 
 def test_several_faces_keep_their_identities():
-    tracking = tracker(look_every=7)
+    tracking = tracker(detect_every=7)
     for index in range(40):
         left, right = (10 + 2 * index, 20, 60 + 2 * index, 80), (250 - 4 * index, 120, 300 - 4 * index, 200)
         seen = tracking.update(acting.stage(left, right))
@@ -84,7 +84,7 @@ def test_a_face_behind_a_hand_comes_back_as_itself():
 
 
 def test_a_new_face_is_noticed_within_the_interval():
-    tracking = tracker(look_every=10)
+    tracking = tracker(detect_every=10)
     other = 220, 150, 280, 220
     for index in range(4):
         assert len(tracking.update(acting.stage(walk(index)))) == 1
@@ -95,7 +95,7 @@ def test_a_new_face_is_noticed_within_the_interval():
 
 
 def test_what_no_look_confirms_is_given_up():
-    tracking = tracker(look_every=4, unseen=3)
+    tracking = tracker(detect_every=4, max_missed=3)
     tracking.update(acting.stage(walk(0)))
     tracking.detector.blind = True
     followed = 0
@@ -106,7 +106,7 @@ def test_what_no_look_confirms_is_given_up():
 
 
 def test_two_tracks_on_one_face_become_one():
-    tracking = tracker(look_every=5)
+    tracking = tracker(detect_every=5)
     apart = acting.stage((20, 60, 80, 140), (180, 60, 240, 140))
     assert [one.id for one in tracking.update(apart)] == [1, 2]
     for x in range(120, 20, -5):  # the second face slides over the first: what is seen is one rectangle
@@ -129,15 +129,15 @@ def test_a_model_without_landmarks_is_searched_for_in_every_frame():
     tracking = Tracker(acting.Predictor(("pose",)), acting.Detector())
     for index in range(6):
         (seen,) = tracking.update(acting.stage(walk(index)))
-        assert seen.id == 1 and seen.face.landmarks_px is None and np.isnan(seen.doubt)
+        assert seen.id == 1 and seen.face.landmarks_px is None and np.isnan(seen.lost_score)
         np.testing.assert_allclose(seen.face.box.as_xyxy(), walk(index))
-    assert tracking.looks == 6
+    assert tracking.detections_run == 6
 
 
 def test_without_spread_the_looks_still_end_a_track():
-    tracking = Tracker(acting.Predictor(("landmarks",)), acting.Detector(), TrackerConfig(look_every=3, unseen=2))
+    tracking = Tracker(acting.Predictor(("landmarks",)), acting.Detector(), TrackerConfig(detect_every=3, max_missed=2))
     (seen,) = tracking.update(acting.stage(walk(0)))
-    assert np.isnan(seen.doubt)
+    assert np.isnan(seen.lost_score)
     for _ in range(12):
         seen = tracking.update(acting.stage())
     assert seen == []
@@ -145,15 +145,15 @@ def test_without_spread_the_looks_still_end_a_track():
 
 def test_a_fixed_box_begins_and_begins_again():
     start = Box(*walk(0))
-    tracking = Tracker(acting.Predictor(), Fixed(start), TrackerConfig(look_every=None, patience=2))
+    tracking = Tracker(acting.Predictor(), FixedBox(start), TrackerConfig(detect_every=None, patience=2))
     for index in range(30):
         (seen,) = tracking.update(acting.stage(walk(index)))
-    assert (seen.id, tracking.looks) == (1, 1)
+    assert (seen.id, tracking.detections_run) == (1, 1)
     for _ in range(6):
         tracking.update(acting.stage())
     (seen,) = tracking.update(acting.stage(walk(0)))[-1:]
     np.testing.assert_allclose(Box.around(seen.face.landmarks_px).as_xyxy(), walk(0), atol=1e-3)
-    (whole,) = Fixed(None, 1.25).detect(np.zeros((100, 200, 3), np.uint8))
+    (whole,) = FixedBox(None, 1.25).detect(np.zeros((100, 200, 3), np.uint8))
     assert whole.box.center == (99.5, 49.5) and whole.box.height == pytest.approx(80)
 
 
@@ -166,7 +166,7 @@ def test_smoothing_is_per_face_and_off_by_default():
     assert moved[0] > 2 and moved[1] < 1e-3
 
 
-@pytest.mark.parametrize("name", ["look_every", "patience", "unseen", "max_faces"])
+@pytest.mark.parametrize("name", ["detect_every", "patience", "max_missed", "max_faces"])
 def test_settings_are_checked(name):
     with pytest.raises(InputError, match=f"{name} must be at least 1. Received: 0"):
         TrackerConfig(**{name: 0})

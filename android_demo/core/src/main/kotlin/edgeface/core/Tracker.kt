@@ -44,7 +44,7 @@ class Tracked(val id: Int, val face: Face, val box: Box, val frames: Int, val do
  * same decisions as `edgeface/runtime/tracker.py`. Frames have an order: one thread.
  *
  * How sure a frame is, its spread says: on a face it stays near the value that the same face had when it was found, and
- * grows once the face has left the crop. Above [Tuned.DOUBT] times its own level a face is doubted.
+ * grows once the face has left the crop. Above [Tuned.LOST_RATIO] times its own level a face is doubted.
  */
 class Tracker(private val predictor: Predictor, private val config: TrackerConfig = TrackerConfig()) {
     private val card = predictor.card
@@ -156,7 +156,7 @@ class Tracker(private val predictor: Predictor, private val config: TrackerConfi
             if (level.isNaN() && spread.isFinite()) level = spread
             doubt = if (level.isNaN() || level == 0.0) Double.NaN else spread / level
             val next = from?.let(::next)
-            if (next == null || doubt > Tuned.DOUBT) {
+            if (next == null || doubt > Tuned.LOST_RATIO) {
                 unsure++
                 return
             }

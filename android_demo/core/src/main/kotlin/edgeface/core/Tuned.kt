@@ -3,7 +3,7 @@ package edgeface.core
 /** What Python fitted or measured: `python -m convert.android constants` writes this file. */
 internal object Tuned {
     // edgeface.runtime.tracker
-    const val DOUBT = 1.25
+    const val LOST_RATIO = 1.25
     const val SAME_FACE = 0.3
     const val MOVED = 0.85
     const val HIDDEN = 2.0
