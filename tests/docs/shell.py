@@ -117,7 +117,7 @@ def _check_install(argv: Sequence[str]) -> None:
     assert argv[0] == "install", argv
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for word in argv[1:]:
-        match = re.fullmatch(r"(?:edgeface|\.)(?:\[([\w,]+)\])?|-e", word)
+        match = re.fullmatch(r"\.(?:\[([\w,]+)\])?|-e", word)  # this folder: the name in the registry is not ours
         assert match, f"pip install {word}"
         for extra in (match[1] or "").split(",") if match[1] else ():
             assert extra in extras, f"{extra}: no such extra"
