@@ -34,7 +34,15 @@ RUN = ("predict", "live", "bench", "zoo", "data")
 """Commands of `edgeface` that take seconds; the others are parsed."""
 BY_ANOTHER_TEST = {"docs/quantize.md": "tests/quantize/test_page.py"}
 """Pages whose Python is one long example, with tests of what it computes."""
-NOT_RUN = ("a camera", "a Raspberry Pi", "the datasets", "npm and a browser", "Gradle", "Gradle and an Android SDK")
+NOT_RUN = (
+    "a camera",
+    "a Raspberry Pi",
+    "an annotation tool's export",
+    "the datasets",
+    "npm and a browser",
+    "Gradle",
+    "Gradle and an Android SDK",
+)
 OFFICIAL = ROOT / "edgeface" / "datasets" / "official"
 
 

@@ -22,7 +22,7 @@ from tests.docs.pages import ROOT
 
 OUTSIDE = ("sudo", "python3", "npm", "gradle", "./gradlew")
 """Not ours: nothing is known of their arguments."""
-IN_THE_PROJECT = ("configs", "weights", "tests", "docs", "results", "edgeface", "convert", "scripts")
+IN_THE_PROJECT = ("configs", "weights", "tests", "docs", "results", "edgeface", "convert", "studies")
 ASSIGNMENT = re.compile(r"([A-Z][A-Z0-9_]*)=(\S*)")
 
 
