@@ -16,7 +16,13 @@ from edgeface.errors import InputError
 
 @dataclass(frozen=True)
 class Box:
-    """An axis-aligned box in pixels, ``x0 <= x1`` and ``y0 <= y1``."""
+    """An axis-aligned box in pixels, ``x0 <= x1`` and ``y0 <= y1``; pixel centers are at integers.
+
+    >>> edgeface.Box(120, 80, 260, 230).size
+
+    Raises:
+        ValueError: a value that is not finite, or ends in the wrong order.
+    """
 
     x0: float
     y0: float

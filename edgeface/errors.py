@@ -7,7 +7,14 @@ from difflib import get_close_matches
 
 
 class InputError(ValueError):
-    """Bad input: the message reads *what must be. Received: what was*, or says what is missing and the way out.
+    """What a user can mend, in one line.
+
+    >>> try:
+    ...     edgeface.Predictor.load("acdc_x")
+    ... except edgeface.InputError as error:
+    ...     print(error)
+
+    Bad input: the message reads *what must be. Received: what was*, or says what is missing and the way out.
 
     Commands print it as one line and exit with code 2; nothing else is caught there.
     """

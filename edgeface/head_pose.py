@@ -17,7 +17,10 @@ ANGLES = ("yaw", "pitch", "roll")
 
 @dataclass(frozen=True)
 class HeadPose:
-    """Three angles in degrees."""
+    """Yaw, pitch and roll in degrees; yaw > 0 turns the face to the image's left.
+
+    >>> edgeface.HeadPose(yaw_deg=30, pitch_deg=0, roll_deg=0).matrix()
+    """
 
     yaw_deg: float
     pitch_deg: float

@@ -12,9 +12,16 @@ from edgeface.files import write_bytes
 
 
 def read_image(path: str | Path, oriented: bool = True) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of an image file; InputError where it is missing, empty or not an image.
+    """(H, W, 3) uint8 RGB of an image file.
 
-    oriented: turned upright as its EXIF data say; False: as it is stored, which is how datasets count their pixels.
+    >>> edgeface.read_image("face.jpg").shape
+
+    Args:
+        path: A file of any format that OpenCV reads.
+        oriented: Turned upright as its EXIF data say; False: as it is stored, which is how datasets count their pixels.
+
+    Raises:
+        InputError: a file that is missing, empty or not an image.
     """
     path = Path(path)
     if not path.is_file():
@@ -41,18 +48,28 @@ def rgb_view(bgr: np.ndarray) -> np.ndarray:
     return view
 
 
-def is_bgr_memory(image: np.ndarray) -> bool:
-    """Whether an RGB image (H, W, 3) is a view of BGR memory, which is then ``image[..., ::-1]``."""
-    return image.strides[2] < 0
+def stored_order(image: np.ndarray) -> tuple[np.ndarray, bool]:
+    """An RGB image (H, W, 3) as its pixels lie in memory, and whether that is BGR (see `rgb_view`)."""
+    is_bgr = image.strides[2] < 0
+    return (image[..., ::-1] if is_bgr else image), is_bgr
 
 
 def rgb_copy(image: np.ndarray) -> np.ndarray:
     """The RGB image (H, W, 3) in memory of its own, to be drawn on."""
-    return cv2.cvtColor(image[..., ::-1], cv2.COLOR_BGR2RGB) if is_bgr_memory(image) else image.copy()
+    stored, is_bgr = stored_order(image)
+    return cv2.cvtColor(stored, cv2.COLOR_BGR2RGB) if is_bgr else image.copy()
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
-    """Write an RGB uint8 image (H, W, 3), aside and then renamed; the suffix chooses the format."""
+    """Writes an image; a file of that name is replaced once the new one is whole.
+
+    Args:
+        path: Its suffix chooses the format.
+        image: (H, W, 3) uint8 RGB.
+
+    Raises:
+        InputError: a suffix that OpenCV does not write, or a folder that cannot be written to.
+    """
     path = Path(path)
     try:
         done, data = cv2.imencode(path.suffix.lower(), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))

@@ -236,7 +236,7 @@ def _model(store: _Store, path: Path, faces: int) -> dict[str, Any]:
     for sample in synthetic_samples(faces, size=3 * card.input.side, split="test"):
         image, crop = sample.load(), square_crop(_off(sample.box), card.crop.scale)
         pixels = cut(image, crop, card.input.side, card.input.channels)
-        stored = model.run_raw(pixels)
+        stored = model.run(pixels, raw=True)
         real = {role: dequantize(stored[role], spec) for role, spec in card.outputs.items()}
         found = model.decode(real)
         answers.append(

@@ -72,7 +72,7 @@ def prepare(files: Sequence[str | Path], faces: int = FACES) -> list[Case]:
 def _case(path: Path, faces: int) -> Case:
     model = TFLiteModel(path)
     crops = golden_crops(model.card, faces)
-    stored = _stack([model.run_raw(crop) for crop in crops])
+    stored = _stack([model.run(crop, raw=True) for crop in crops])
     graph = read_graph(path)
     sibling = path.with_name(path.name.removesuffix(f"_{model.card.variant}.tflite") + "_float32.tflite")
     float_answers = None

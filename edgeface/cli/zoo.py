@@ -11,11 +11,10 @@ from edgeface.cli.command import Command, Group
 
 
 def run_list(args: argparse.Namespace) -> int:
-    for name in zoo.available():
-        file = zoo.path(name)
-        card = read_card(file)
-        print(f"{name:24} {card.variant:12} {card.markup:10} {card.input.side:4} px {file.stat().st_size:>10,} bytes")
-    if not zoo.available():
+    models = zoo.list_models()
+    for m in models:
+        print(f"{m.name:24} {m.variant:12} {m.markup:10} {m.side:4} px {m.bytes:>10,} bytes")
+    if not models:
         print("This version packages no models; --model takes the path of a .tflite file.")
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,6 @@ from edgeface.runtime.quiet import quiet_opencv
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 PI_CAMERA = "picamera"
-
-# FFmpeg writes about every damaged packet; what a user needs to know of it, this module says.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +47,8 @@ class VideoFile:
         self.name = str(path)
         if not Path(path).is_file():
             raise InputError(f"source must be a video file, a folder, or a camera. Received: {path}, no such file")
-        self._capture = _opened(cv2.VideoCapture, str(path), f"{path} must be a video that OpenCV reads")
+        with _quiet_ffmpeg():
+            self._capture = _opened(cv2.VideoCapture, str(path), f"{path} must be a video that OpenCV reads")
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.fps = rate if 1 <= rate <= 1000 else 30.0
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -172,7 +171,18 @@ Source = VideoFile | ImageFolder | Camera | PiCamera
 
 
 def open_source(name: str, size: tuple[int, int] | None = None) -> Source:
-    """A camera's number, ``picamera``, a folder of images, or a video file; InputError where it is none of them."""
+    """Frames to be read one after another.
+
+    >>> for frame in edgeface.open_source("talk.mp4").frames():
+    ...     image, seconds = frame.image, frame.time_s
+
+    Args:
+        name: A camera's number, ``picamera``, a folder of images, or a video file.
+        size: Width and height in pixels to ask of a camera.
+
+    Raises:
+        InputError: nothing of that name opens.
+    """
     if name == PI_CAMERA:
         return PiCamera(size)
     if name.isdecimal() and not Path(name).exists():
@@ -189,6 +199,20 @@ def images_of(folder: str | Path) -> list[Path]:
     if not files:
         raise InputError(f"{folder} must hold images ({', '.join(IMAGE_SUFFIXES)}). Received: none")
     return files
+
+
+@contextmanager
+def _quiet_ffmpeg() -> Iterator[None]:
+    """FFmpeg reports every damaged packet on stderr; it reads this variable as a video is opened."""
+    name = "OPENCV_FFMPEG_LOGLEVEL"
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = "-8"
+    try:
+        yield
+    finally:
+        del os.environ[name]
 
 
 def _opened(kind: Any, what: str | int, rule: str) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgeface.box import Box
 from edgeface.errors import InputError
-from edgeface.images import is_bgr_memory
+from edgeface.images import stored_order
 from edgeface.runtime.download import yunet_file
 from edgeface.runtime.predictor import check_image
 from edgeface.runtime.quiet import quiet_opencv
@@ -45,15 +45,24 @@ class Detection:
 
 
 class FaceDetector:
-    """`cv2.FaceDetectorYN`; the image is shrunk to at most ``longest`` px before it is searched.
+    """OpenCV's YuNet; the image is shrunk to at most ``longest`` px before it is searched.
+
+    >>> detector = edgeface.FaceDetector()
+    >>> boxes = [found.box for found in detector.detect(edgeface.read_image("face.jpg"))]
 
     It finds faces from about 10 px wide in the shrunk image. Safe to share between threads, which take turns.
     """
 
     def __init__(self, path: str | Path | None = None, threshold: float = 0.6, longest: int = 640) -> None:
-        """path None: the user's cached copy, downloaded once (see `edgeface.runtime.download`).
+        """Loads the detector.
 
-        InputError: no such file, not a detector that OpenCV loads, or nothing to download it with.
+        Args:
+            path: A YuNet .onnx file; None: the user's cached copy, downloaded once (`edgeface.runtime.download`).
+            threshold: Score, 0 to 1, below which nothing is reported.
+            longest: Longest side in pixels of the image that is searched.
+
+        Raises:
+            InputError: no such file, not a detector that OpenCV loads, or nothing to download it with.
         """
         if not 0 < threshold < 1:
             raise InputError(f"detection threshold must be between 0 and 1. Received: {threshold}")
@@ -80,8 +89,7 @@ class FaceDetector:
         height, width = image.shape[:2]
         scale = min(1.0, self.longest / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        is_bgr = is_bgr_memory(image)
-        stored = image[..., ::-1] if is_bgr else image
+        stored, is_bgr = stored_order(image)
         small = stored if scale == 1 else cv2.resize(stored, size, interpolation=cv2.INTER_AREA)
         bgr = small if is_bgr else cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
         with self._lock:

@@ -96,19 +96,27 @@ class TFLiteModel:
         self._outputs = {role: self._tensor_of(spec) for role, spec in self.card.outputs.items()}
 
     def infer(self, crop: np.ndarray) -> dict[str, np.ndarray]:
-        """A uint8 crop (S, S, C) -> those of landmarks (K, 2) in [0, 1], pose (3,) degrees, spread (K,) that it has.
+        """One face, decoded. What an `int8_logits` file leaves to the host is done here.
 
-        Spread is in units of the crop's width. An `int8_logits` file is decoded here, on the host.
+        Args:
+            crop: (S, S, C) uint8, the model's input pixels.
+
+        Returns:
+            Those of ``landmarks`` (K, 2) in the crop's [0, 1], ``pose`` (3,) degrees and ``spread`` (K,) in crop widths
+            that the file computes.
         """
-        return self.decode(self.run(crop))
+        return self._decode(self.run(crop))
 
-    def run(self, crop: np.ndarray) -> dict[str, np.ndarray]:
-        """The file's own outputs by role, real values (dequantised), batch axis kept."""
-        stored = self.run_raw(crop)
-        return {role: dequantize(stored[role], spec) for role, spec in self.card.outputs.items()}
+    def run(self, crop: np.ndarray, *, raw: bool = False) -> dict[str, np.ndarray]:
+        """The file's own outputs by role, batch axis kept.
 
-    def run_raw(self, crop: np.ndarray) -> dict[str, np.ndarray]:
-        """The file's own outputs by role, as stored (int8 where they are), batch axis kept."""
+        Args:
+            crop: (S, S, C) uint8, the model's input pixels.
+            raw: As the tensors store them (int8 where they are); otherwise dequantized to real values.
+
+        Raises:
+            InputError: another shape or type of crop, or a model that does not run.
+        """
         expected = self.card.input.shape[1:]
         if not isinstance(crop, np.ndarray) or crop.dtype != np.uint8 or crop.shape != expected:
             got = f"{crop.dtype} {crop.shape}" if isinstance(crop, np.ndarray) else type(crop).__name__
@@ -120,9 +128,10 @@ class TFLiteModel:
                 self._interpreter.invoke()
             except (ValueError, RuntimeError) as error:
                 raise InputError(f"{self.path} must be a model that runs. Received: {_line(error)}") from None
-            return {role: self._interpreter.get_tensor(index) for role, index in self._outputs.items()}
+            stored = {role: self._interpreter.get_tensor(index) for role, index in self._outputs.items()}
+        return stored if raw else {role: dequantize(stored[role], spec) for role, spec in self.card.outputs.items()}
 
-    def decode(self, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _decode(self, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """What `run` gave -> landmarks, pose, spread without the batch axis."""
         answer = {role: outputs[role][0] for role in ("landmarks", "pose", "spread") if role in outputs}
         rule = self.card.decode

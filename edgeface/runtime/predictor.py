@@ -14,7 +14,7 @@ from edgeface.box import Box
 from edgeface.crop import Crop, square_crop
 from edgeface.errors import InputError
 from edgeface.head_pose import HeadPose, turn_pose
-from edgeface.images import is_bgr_memory
+from edgeface.images import read_image, rgb_view, stored_order
 from edgeface.runtime.interpreter import TFLiteModel
 
 FARTHEST_PX = 1e9
@@ -23,7 +23,11 @@ FARTHEST_PX = 1e9
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """One prediction; what the model does not compute is None."""
+    """One predicted face; what the model does not compute is None.
+
+    >>> face = edgeface.Predictor.load("acdc_s").predict("face.jpg")
+    >>> face.landmarks_px.shape, round(face.pose.yaw_deg)
+    """
 
     landmarks_px: np.ndarray | None
     """(K, 2) float32, pixels of the image."""
@@ -33,6 +37,7 @@ class Face:
     box: Box
     """The box that the crop was made from."""
     crop: Crop
+    """The square of the image that the network saw."""
 
     @property
     def spread_px(self) -> np.ndarray | None:
@@ -44,6 +49,9 @@ class Face:
 class Predictor:
     """A model and the rule that cuts its crop.
 
+    >>> predictor = edgeface.Predictor.load("acdc_s")
+    >>> face = predictor.predict("face.jpg")
+
     Threads may share one: they cut their crops at once and take turns at the interpreter. For threads that are to
     predict at once, load one each.
     """
@@ -52,27 +60,53 @@ class Predictor:
 
     @classmethod
     def load(cls, name_or_path: str | Path, threads: int = 1, delegate: str | Path | None = None) -> Predictor:
-        """A packaged model's name or the path of a `.tflite`; InputError where it is neither."""
+        """A predictor of a packaged or any other `.tflite`.
+
+        Args:
+            name_or_path: A name that `edgeface.list_models` gives, with or without its variant, or a file's path.
+            threads: How many threads the interpreter uses.
+            delegate: The path of a delegate's shared library, such as libedgetpu.so.1.
+
+        Raises:
+            InputError: no such model, a file that is not one, or a delegate that does not load.
+        """
         return cls(TFLiteModel(zoo.resolve(name_or_path), threads, delegate))
+
+    def __repr__(self) -> str:
+        card = self.model.card
+        return f"Predictor({card.name!r}, {card.markup}, input {card.input.shape} {card.input.dtype})"
 
     @property
     def markup(self) -> str:
         return self.model.card.markup
 
-    def predict(self, image: np.ndarray, box: Box | Sequence[float] | None = None) -> Face:
-        """The face in an RGB uint8 image (H, W, 3).
+    def predict(
+        self, image: np.ndarray | str | Path, box: Box | Sequence[float] | None = None, *, bgr: bool = False
+    ) -> Face:
+        """The face in a box, or in an image that is itself the crop of a face.
 
-        box: the tight box of the 68 points, px (a detector's box is first brought to that, see
-        `edgeface.runtime.detector`). None: the image is the crop, its longer side is the crop's side.
+        Args:
+            image: (H, W, 3) uint8, RGB; or the path of an image file.
+            box: x0, y0, x1, y1 of the tight box of the 68 points, pixels (`Detection.box` is one). None: the image is
+                the crop, its longer side is the crop's side.
+            bgr: The array's channels are blue, green, red, as OpenCV gives them.
+
+        Raises:
+            InputError: an image or a box that is none, or a box that does not overlap the image.
         """
-        check_image(image)
+        image = _rgb(image, bgr)
         scale = self.model.card.crop.scale
         box = frame_box(image, scale) if box is None else checked_box(box, image)
         return self.predict_crop(image, square_crop(box, scale), box)
 
-    def predict_many(self, image: np.ndarray, boxes: Sequence[Box | Sequence[float]]) -> list[Face]:
-        """The faces of several boxes, in their order. A box that is none is told before any face is predicted."""
-        check_image(image)
+    def predict_many(
+        self, image: np.ndarray | str | Path, boxes: Sequence[Box | Sequence[float]], *, bgr: bool = False
+    ) -> list[Face]:
+        """The faces of several boxes of one image, in their order; arguments and errors as in `predict`.
+
+        All boxes are checked before any face is predicted.
+        """
+        image = _rgb(image, bgr)
         scale = self.model.card.crop.scale
         checked = [checked_box(box, image) for box in boxes]
         return [self.predict_crop(image, square_crop(box, scale), box) for box in checked]
@@ -97,8 +131,8 @@ class Predictor:
 
 def cut(image: np.ndarray, crop: Crop, side: int, channels: int) -> np.ndarray:
     """The model's input pixels: uint8 (side, side, channels); one channel is OpenCV's gray."""
-    bgr = is_bgr_memory(image)  # a video's frame: of its pixels those of the crop alone are turned
-    pixels = crop.extract_rgba(image[..., ::-1] if bgr else image, side)
+    stored, bgr = stored_order(image)  # a video's frame: only the crop's pixels are reordered
+    pixels = crop.extract_rgba(stored, side)
     if channels == 1:
         return cv2.cvtColor(pixels, cv2.COLOR_BGRA2GRAY if bgr else cv2.COLOR_RGBA2GRAY)[..., None]
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB if bgr else cv2.COLOR_RGBA2RGB)
@@ -110,6 +144,16 @@ def frame_box(image: np.ndarray, scale: float) -> Box:
     half = max(height, width) / scale / 2
     x, y = (width - 1) / 2, (height - 1) / 2
     return Box(x - half, y - half, x + half, y + half)
+
+
+def _rgb(image: np.ndarray | str | Path, bgr: bool) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of an array or of an image file."""
+    if isinstance(image, str | Path):
+        if bgr:
+            raise InputError(f"bgr must be left out for an image file, which is read as RGB. Received: {image}")
+        return read_image(image)
+    check_image(image)
+    return rgb_view(image) if bgr else image
 
 
 def check_image(image: np.ndarray) -> None:

@@ -13,7 +13,18 @@ from edgeface.runtime.predictor import Face
 
 
 def draw_face(image: np.ndarray, face: Face, markup: Markup | str, spread: bool = False) -> None:
-    """Box, landmarks and pose axes, in place on RGB uint8 (H, W, 3). spread: circles as wide as the attention maps."""
+    """Draws box, landmarks and pose axes into the image.
+
+    >>> image = edgeface.read_image("face.jpg")
+    >>> predictor = edgeface.Predictor.load("acdc_s")
+    >>> edgeface.draw_face(image, predictor.predict(image), predictor.markup)
+
+    Args:
+        image: (H, W, 3) uint8 RGB, changed in place.
+        face: What was predicted on it.
+        markup: Which landmarks they are: `Predictor.markup`.
+        spread: Circles as wide as the attention maps.
+    """
     draw_box(image, face.box)
     center = face.box.center
     if face.landmarks_px is not None:

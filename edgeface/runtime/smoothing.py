@@ -14,7 +14,9 @@ from edgeface.runtime.predictor import Face
 
 @dataclass(frozen=True)
 class OneEuro:
-    """The filter's two parameters, for values in units of the face's size and for angles in units of a right angle.
+    """The one-euro filter's two parameters. Points are in units of the face's size, angles in right angles.
+
+    >>> edgeface.TrackerConfig(smoothing=edgeface.OneEuro(min_cutoff_hz=0.5))
 
     Lower ``min_cutoff_hz`` until a still face is steady, then raise ``beta`` until a moving one does not drag.
     """
@@ -31,7 +33,7 @@ class OneEuro:
 
 
 SPEED_CUTOFF_HZ = 1.0
-"""Of the speed's own low-pass: the paper's constant."""
+"""Cutoff of the low-pass that the speed itself goes through: the paper's constant."""
 
 
 class OneEuroFilter:

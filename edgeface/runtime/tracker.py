@@ -1,10 +1,10 @@
-"""Faces followed through a video: the next frame's crop from this frame's landmarks, the detector only when in doubt.
+"""Faces followed through a video: the next frame's crop from this frame's landmarks, the detector only where needed.
 
 How sure a frame is, its spread says (the width of the attention maps, `Face.spread`): on a face it stays near the
 value that the same face had when the detector found it; once the face has left the crop the maps blur. The level
-differs from network to network, so what counts is the ratio to the track's own level: above `LOST_RATIO` the detector is
-asked. `convert/release/device.py` measures how often a face is uncertain and how often a background is not, for every
-packaged model; the figures are in `results/device.json`.
+differs from network to network, so what counts is the ratio to the track's own level: above `LOST_RATIO` a face is
+uncertain and the detector runs. `convert/release/device.py` measures for every packaged model how often a face is
+uncertain and how often a background is not; the figures are in `results/device.json`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from edgeface.runtime.predictor import Face, Predictor, check_image, checked_box
 from edgeface.runtime.smoothing import FaceSmoother, OneEuro
 
 LOST_RATIO = 1.25
-"""Mean spread over the track's own level, above which a frame is uncertain: as low as leaves a turning head in peace.
-A face uncertain in vain costs one look; a background not uncertain is followed until looks have missed it long enough."""
+"""Ratio of mean spread to the track's own level above which a face is uncertain. As low as a turning head allows: a
+false alarm costs one run of the detector; a background that passes for a face is followed until detections miss it."""
 SAME_FACE = 0.3
 """IoU of two boxes from which they are one face's: neighbours in a crowd overlap by less, a detector's box and the
 landmarks' own by far more (0.87 on average)."""
@@ -40,7 +40,7 @@ FOLLOW = 0.05
 
 
 class Detector(Protocol):
-    """What a tracker asks for faces: `edgeface.runtime.detector.FaceDetector`, `FixedBox`, or a detector of your own."""
+    """What a tracker asks for faces: `FaceDetector`, `FixedBox`, or a detector of your own."""
 
     def detect(self, image: np.ndarray) -> Sequence[Any]:
         """Things with a ``box``, the tight box of the 68 points, in an RGB uint8 image (H, W, 3)."""
@@ -64,15 +64,18 @@ class FixedBox:
 
 @dataclass(frozen=True)
 class TrackerConfig:
-    """When to look for faces, and when to give one up."""
+    """When to run the detector, and when to give a face up.
+
+    >>> edgeface.TrackerConfig(detect_every=30, upright=True)
+    """
 
     detect_every: int | None = 15
-    """Frames between two looks of the detector while all is well: how late a new face may be noticed. None: it looks
-    only where there is nothing to follow, or in doubt."""
+    """Frames between two runs of the detector while every face is certain: how late a new face may be noticed. None: it
+    runs only where there is no face to follow, or an uncertain one."""
     patience: int = 5
-    """Frames that a uncertain face may stay unconfirmed; its identity survives that long behind a hand."""
+    """Frames that an uncertain face may stay unconfirmed; its identity survives that long behind a hand."""
     max_missed: int = 4
-    """How many times ``detect_every`` a face of which the landmarks are sure may go undetected (profiles are harder)."""
+    """Periods of ``detect_every`` that a face with certain landmarks may go undetected (profiles are harder)."""
     max_faces: int = 16
     upright: bool = False
     """Turn the crop with a leaning head."""
@@ -87,7 +90,7 @@ class TrackerConfig:
 
 @dataclass(frozen=True, eq=False)
 class TrackedFace:
-    """A face of this frame and which one it is."""
+    """A face of one frame with its identity."""
 
     id: int
     """Counts from 1; one face keeps it for as long as it is followed."""
@@ -96,11 +99,21 @@ class TrackedFace:
     frames: int
     """For how many frames it has been followed."""
     lost_score: float
-    """Its mean spread over its own usual one: 1 is usual; NaN where the model gives no spread."""
+    """Ratio of its mean spread to its own usual one: 1 is usual, `LOST_RATIO` uncertain; NaN without a spread."""
 
 
 class Tracker:
-    """Not for several threads: frames have an order. One tracker a video; they may share a predictor and a detector."""
+    """Follows the faces of one video. Not for several threads: frames have an order.
+
+    >>> tracker = edgeface.Tracker(edgeface.Predictor.load("acdc_s"), edgeface.FaceDetector())
+    >>> for frame in edgeface.open_source("talk.mp4").frames():
+    ...     faces = tracker.update(frame.image, frame.time_s)
+
+    Args:
+        predictor: May be shared by several trackers.
+        detector: `FaceDetector`, `FixedBox` or anything with their ``detect``; may be shared, too.
+        config: When the detector runs, and when a face is given up.
+    """
 
     def __init__(self, predictor: Predictor, detector: Detector, config: TrackerConfig = TrackerConfig()) -> None:
         self.predictor, self.detector, self.config = predictor, detector, config
@@ -111,7 +124,7 @@ class Tracker:
         # Without landmarks there is nothing to follow: every frame is searched.
         self._follows = bool({"landmarks", "maps"} & predictor.model.card.outputs.keys())
         self.detections_run = 0
-        """How often the detector was asked."""
+        """How often the detector has run."""
 
     @property
     def begun(self) -> int:
@@ -119,9 +132,14 @@ class Tracker:
         return self._next_id - 1
 
     def update(self, image: np.ndarray, time_s: float | None = None) -> list[TrackedFace]:
-        """The faces of the next frame, RGB uint8 (H, W, 3), oldest first.
+        """The faces of the next frame, the longest followed first.
 
-        time_s: when it was taken, for the smoothing; None: frames are 1/30 s apart.
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            time_s: When it was taken, for the smoothing; None: frames are 1/30 s apart.
+
+        Raises:
+            InputError: an image that is none.
         """
         check_image(image)
         self._frame += 1

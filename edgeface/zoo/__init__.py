@@ -5,12 +5,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from edgeface.card import read_card
 from edgeface.errors import InputError, did_you_mean
 
 FOLDER = Path(__file__).parent
 DEFAULT_VARIANT = "int8_qat"
+
+
+@dataclass(frozen=True)
+class PackagedModel:
+    """One packaged `.tflite`."""
+
+    name: str
+    """What `Predictor.load` takes."""
+    variant: str
+    markup: str
+    """Which landmarks it gives, such as ibug68."""
+    side: int
+    """Its input is ``side`` x ``side`` px."""
+    bytes: int
+    path: Path
+
+
+def list_models() -> list[PackagedModel]:
+    """The packaged models by name.
+
+    >>> [model.name for model in edgeface.list_models()]
+    """
+    return [_packaged(path(name)) for name in available()]
+
+
+def _packaged(file: Path) -> PackagedModel:
+    card = read_card(file)
+    return PackagedModel(file.stem, card.variant, card.markup, card.input.side, file.stat().st_size, file)
 
 
 def available() -> tuple[str, ...]:

@@ -29,7 +29,7 @@ def case(path: Path, face: int) -> dict[str, Any]:
     model = TFLiteModel(path)
     card, rule = model.card, model.card.decode
     crop = cut(load_set("synthetic", "test", face + 1)[face:], card.input.side, card.input.channels)[0]
-    stored = model.run_raw(crop)
+    stored = model.run(crop, raw=True)
     maps = _tensor(stored["maps"][0][..., list(LANDMARKS)], card.outputs["maps"])
     landmarks, spread = expectation(maps, rule.sharpness)
     found = {
