@@ -144,6 +144,41 @@ def estimated_box(five_px: np.ndarray, rule: BoxRule = RULE) -> Box | None:
     fail. How far the nose leaves the axis says how far the head is turned: the ellipse then grows and moves
     towards the back of the head.
     """
+    axes = face_axes(five_px, rule)
+    if axes is None:
+        return None
+    turn = float(np.nan_to_num(axes.turn))
+    center = axes.middle + axes.size * (rule.shift * turn * axes.right + rule.drop * axes.below)
+    half_width, half_height = (axes.size * (a + b * turn**2) for a, b in (rule.half_width, rule.half_height))
+    reach = np.hypot(half_width * axes.right, half_height * axes.below)
+    return Box(*(center - reach).tolist(), *(center + reach).tolist())
+
+
+@dataclass(frozen=True, eq=False)
+class FaceAxes:
+    """A face's own axes in the image, and how far its nose leaves their origin: the basis of box and coarse pose."""
+
+    middle: np.ndarray
+    """(2,) px, half-way between eyes and mouth: the origin."""
+    right: np.ndarray
+    """(2,) unit vector along the eyes, to the image's right on an upright face."""
+    below: np.ndarray
+    """(2,) unit vector from the eyes to the mouth."""
+    size: float
+    """px, about the same for all poses of one face (`estimated_box`)."""
+    turn: float
+    """The nose's offset along ``right`` in sizes, NaN where it is unknown; grows with yaw."""
+    drop: float
+    """The nose's offset along ``below`` in sizes, NaN where it is unknown; grows as the face looks down."""
+
+
+def face_axes(five_px: np.ndarray, rule: BoxRule = RULE) -> FaceAxes | None:
+    """Axes and nose offset from five points; None without an eye or a mouth corner.
+
+    Args:
+        five_px: (5, 2) eyes, nose, mouth corners, NaN unknown.
+        rule: gives the weight of the eye distance in the size.
+    """
     eyes, mouth, nose = _mean(five_px[:2]), _mean(five_px[3:]), five_px[2]
     if not np.isfinite([eyes, mouth]).all():
         return None
@@ -156,11 +191,8 @@ def estimated_box(five_px: np.ndarray, rule: BoxRule = RULE) -> Box | None:
     right = right / length
     below = np.array([-right[1], right[0]])
     middle = (eyes + mouth) / 2
-    turn = float(np.nan_to_num((nose - middle) @ right / size))
-    center = middle + size * (rule.shift * turn * right + rule.drop * below)
-    half_width, half_height = (size * (a + b * turn**2) for a, b in (rule.half_width, rule.half_height))
-    reach = np.hypot(half_width * right, half_height * below)
-    return Box(*(center - reach).tolist(), *(center + reach).tolist())
+    turn, drop = (float((nose - middle) @ axis / size) for axis in (right, below))
+    return FaceAxes(middle, right, below, size, turn, drop)
 
 
 def _mean(points: np.ndarray) -> np.ndarray:

@@ -23,8 +23,6 @@ from edgeface.training.checkpoint import read_rows
 from edgeface.training.pipeline import Source
 from tests.training import tiny
 
-pytestmark = pytest.mark.slow
-
 MTFL = PROTOCOLS["mtfl"]
 ROOT = Path(__file__).parents[2]
 ALONE = """
@@ -56,6 +54,7 @@ def ran(pack: Path, out: Path, *more: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_a_run_in_two_pieces_is_one_run(pack, tmp_path):
     code, said = ran(pack, tmp_path / "whole")
     assert code == 0, said
