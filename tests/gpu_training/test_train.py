@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,10 +42,8 @@ def pack(tmp_path_factory) -> Path:
     return folder / "pack.npz"
 
 
-def ran(pack: Path, out: Path, *more: str) -> tuple[int, str]:
+def ran(env: dict[str, str], pack: Path, out: Path, *more: str) -> tuple[int, str]:
     """(exit code, what was said) of a run in a process of its own."""
-    env = os.environ | {"KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    env |= {"JAX_COMPILATION_CACHE_DIR": str(pack.parent / "jax"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     command = [sys.executable, "-c", ALONE, str(pack), "--out", str(out), "--scan", "5"]
     # No clock: a busy machine must not save or stop in between.
     command += ["--save-every", "1e9", "--seconds", "1e9", *more]
@@ -54,21 +51,20 @@ def ran(pack: Path, out: Path, *more: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr[-3000:]
 
 
-@pytest.mark.slow
-def test_a_run_in_two_pieces_is_one_run(pack, tmp_path):
-    code, said = ran(pack, tmp_path / "whole")
+def test_a_run_in_two_pieces_is_one_run(jax_env, pack, tmp_path):
+    code, said = ran(jax_env, pack, tmp_path / "whole")
     assert code == 0, said
     record = json.loads((tmp_path / "whole" / "record.json").read_text())
     assert record["step"] == record["steps"] == 30 and record["images_per_s"] > 0 and record["tflops"] is not None
     rows = read_rows(tmp_path / "whole" / "metrics.csv")
     assert [row["step"] for row in rows] == ["30"]
 
-    code, said = ran(pack, tmp_path / "parts", "--max-steps", "10", "--part-mib", "0.02")
+    code, said = ran(jax_env, pack, tmp_path / "parts", "--max-steps", "10", "--part-mib", "0.02")
     assert code == 0, said
     assert json.loads((tmp_path / "parts" / "record.json").read_text())["step"] == 10
     parts = sorted(path.name for path in (tmp_path / "parts").glob("checkpoint.npz*"))
     assert parts[0] == "checkpoint.npz.part00" and len(parts) > 1
-    code, said = ran(pack, tmp_path / "parts")
+    code, said = ran(jax_env, pack, tmp_path / "parts")
     assert code == 0 and "from step 10 of 30" in said, said
     whole, info = load_model(tmp_path / "whole" / "model.keras")
     for a, b in zip(whole.get_weights(), load_model(tmp_path / "parts" / "model.keras")[0].get_weights(), strict=True):

@@ -13,6 +13,8 @@ from edgeface.models.grow import check_growth, grow
 from edgeface.models.io import model_info, save_model
 from edgeface.training.train import start_from
 
+pytestmark = pytest.mark.slow
+
 ACDC = AcdcConfig(
     side=32,
     stem=(6, 8),
@@ -100,7 +102,7 @@ def test_new_channels_learn():
     trainer = keras.Model(large.input, large.output["s2_aflw21"])
     # Gradients reach new channels through weights that were zero a step before: by Adam, whose steps do not shrink
     # with them.
-    trainer.compile(keras.optimizers.Adam(1e-2, epsilon=1e-20), "mse")
+    trainer.compile(keras.optimizers.Adam(1e-2, epsilon=1e-20), "mse", run_eagerly=True)
     kernel = large.get_layer("s2_in_conv").kernel
     before = kernel.numpy().copy()
     rng = np.random.default_rng(2)

@@ -43,6 +43,7 @@ def _scattered(model: keras.Model, seed: int = 1) -> keras.Model:
     return model
 
 
+@pytest.mark.slow
 def test_acdc_paper_is_the_papers_network():
     model = build("acdc_paper")
     assert count_parameters(model) < 10e6, "section III-B: less than 10 M parameters"
@@ -62,6 +63,7 @@ def test_acdc_paper_is_the_papers_network():
     assert len(shared) == 4 and [bool(c.parameters) for c in shared] == [True, False, False, False]
 
 
+@pytest.mark.slow
 def test_ccr_paper_is_the_papers_network():
     model = build("ccr_paper")
     assert model.input.shape == (None, 256, 256, 3) and stage_count(model) == 2
@@ -106,6 +108,7 @@ def test_macs_by_hand():
     assert by_name["s1_dense"] == 128 * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("upsample", ["deconv", "bilinear"])
 def test_a_twin_costs_what_its_float_model_costs(upsample):
     """Its convolutions are layers of another class: what they are must be known all the same."""
@@ -115,6 +118,7 @@ def test_a_twin_costs_what_its_float_model_costs(upsample):
     assert count_macs(quantize_aware(model)) == count_macs(model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tiny", [TINY_ACDC, TINY_CCR], ids=["acdc", "ccr"])
 def test_activations_end_at_6_or_nowhere_and_the_weights_are_the_same_ones(tiny):
     assert tiny.relu6, "as in the edge presets"
@@ -137,6 +141,7 @@ def test_ablations_are_configs(ablation):
     assert np.isfinite(np.concatenate([v.ravel() for v in _outputs(model).values()])).all()
 
 
+@pytest.mark.slow
 def test_conditioning_reaches_the_next_stage():
     """Turning the pose head must move the second stage's landmarks in AC-DC, not in AC+Pose."""
     for ablation, moves in (("acdc", True), ("ac_pose", False)):
@@ -150,6 +155,7 @@ def test_conditioning_reaches_the_next_stage():
         assert bool(np.abs(before["s2_ibug68"] - after["s2_ibug68"]).max() > 1e-6) == moves
 
 
+@pytest.mark.slow
 def test_ccr_cross_connection_carries_the_pose_branch():
     for cross, moves in ((True, True), (False, False)):
         model = _scattered(build(replace(TINY_CCR, cross=cross)))
@@ -213,6 +219,7 @@ def test_expectation_survives_extreme_maps():
         assert np.isfinite(np.asarray(spread)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [TINY_ACDC, TINY_CCR], ids=["acdc", "ccr"])
 def test_deploy_cuts_the_cascade(config):
     model = _scattered(build(config))

@@ -334,6 +334,7 @@ def test_recipe_says_what_it_takes(field, value):
 # -- training, weights and files
 
 
+@pytest.mark.slow
 def test_fine_tuning_lowers_the_loss_and_moves_every_weight(toy):
     quantized = quantize_aware(toy)
     x = _images(16)
