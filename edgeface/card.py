@@ -218,13 +218,23 @@ def read_card(path: str | Path) -> Card:
 
 
 def write_card(path: str | Path, card: Card) -> None:
+    """The card as a JSON file.
+
+    Args:
+        path: the file.
+        card: the card.
+    """
     write_json(path, card.to_dict())
 
 
 def attach_card(path: str | Path, card: Card) -> Card:
-    """Put the card into the `.tflite` at ``path`` (in place of one already there); returns the one to put beside it.
+    """Puts the card into a `.tflite`, in place of one already there; returns the one to put beside it.
 
     Bytes and hashes are filled in: those of the flatbuffer in both, those of the whole file only in the returned card.
+
+    Args:
+        path: the `.tflite`, which is changed.
+        card: the card.
     """
     path = Path(path)
     flatbuffer = split_card(_read_tflite(path), path)[0]
@@ -244,7 +254,12 @@ def attach_card(path: str | Path, card: Card) -> Card:
 
 
 def split_card(data: bytes, path: str | Path = "the model") -> tuple[bytes, bytes | None]:
-    """A `.tflite`'s flatbuffer and the JSON text of its card, None where it has none."""
+    """A `.tflite`'s flatbuffer and the JSON text of its card, None where it has none.
+
+    Args:
+        data: the file's bytes.
+        path: what they were read from, for messages.
+    """
     if not zipfile.is_zipfile(io.BytesIO(data)):
         return data, None
     try:

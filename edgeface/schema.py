@@ -35,7 +35,14 @@ def from_dict(cls: type[T], data: Any, where: str) -> T:
 
 
 def must(holds: bool, name: str, rule: str, value: Any) -> None:
-    """InputError ``name must be rule. Received: value`` unless it holds: a check for a ``__post_init__``."""
+    """InputError ``name must be rule. Received: value`` unless it holds: a check for a ``__post_init__``.
+
+    Args:
+        holds: the check.
+        name: the field.
+        rule: what it must be.
+        value: what it is.
+    """
     if not holds:
         raise InputError(f"{name} must be {rule}. Received: {value!r}")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeface.files import read_json, write_json, atomic_write
+from edgeface.files import atomic_write, read_json, write_json
 
 Row = dict[str, Any]
 
@@ -16,7 +16,7 @@ def keep(path: Path, row: Row, same: tuple[str, ...], command: str) -> None:
     """Puts a row into the file, in place of the one that agrees in ``same``; its ``faces`` into the .npz beside it."""
     from edgeface.convert.latency import machine
     from edgeface.convert.make_card import commit, versions
-    from edgeface.training.train import lowered_precision
+    from edgeface.training.records import lowered_precision
 
     faces = row.pop("faces", None)
     if faces is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +31,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="which faces, where not all fit in")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one key of the config")
     args = parser.parse_args(argv)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("edgeface").setLevel(logging.INFO)
     try:
         start_keras()
         from edgeface.training.config_file import load_config
@@ -61,7 +64,7 @@ def packed(config, limit_mib: float = 40.0, size: int = 0, seed: int = 0, cache:
     network = build(network_config)
     markups = landmark_markups(network)
     channels = network.input_shape[3]
-    sources = load_sources(config, markups, cache, print)
+    sources = load_sources(config, markups, cache)
     size = size or config.cut_size
     rng = np.random.default_rng(seed)
     parts = []

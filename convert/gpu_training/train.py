@@ -144,9 +144,8 @@ def compiled(network: keras.Model, pack: Pack) -> tuple[AlignmentTrainer, keras.
     kind = {"acdc": AcdcLoss, "ccr": CcrLoss}[pack.about["loss_kind"]]
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in pack.about["loss"].items()}
     trainer = AlignmentTrainer(network, kind(**values))
-    optimizer = make_optimizer(
-        *(config[k] for k in ("learning_rate", "steps", "schedule", "warmup", "power", "clip", "ema"))
-    )
+    options = {name: config[name] for name in ("schedule", "warmup", "power", "clip", "ema")}
+    optimizer = make_optimizer(config["learning_rate"], config["steps"], **options)
     optimizer.build(trainer.trainable_variables)
     trainer.compile(optimizer=optimizer)
     return trainer, optimizer

@@ -13,9 +13,8 @@ from edgeface.convert.latency import machine
 from edgeface.convert.make_card import versions
 from edgeface.datasets.synthetic import face_seed, render_face, sample_labels
 from edgeface.files import write_json
-from edgeface.training.augment import AugmentConfig
 from edgeface.training.config import SourceConfig
-from edgeface.training.pipeline import Source, batches, measure_throughput
+from edgeface.training.pipeline import LoadedSource, Views, batches, measure_throughput
 from edgeface.training.source_faces import faces_of_source
 
 FACES, ROUNDS, SIDE = 60, 5, 128
@@ -35,9 +34,9 @@ def rate(work) -> float:
 
 def feed(channels: int) -> float:
     """Faces a second that the input pipeline delivers, default augmentation, two threads."""
-    packed = faces_of_source(SourceConfig("synthetic", "train", limit=500), 160, 1.6, Path("runs/cache"))
-    source = Source(packed, 1.0, "synthetic")
-    faces = batches([source], AugmentConfig(), ("ibug68",), SIDE, channels, 32, seed=0)
+    made = faces_of_source(SourceConfig("synthetic", "train", limit=500), 160, 1.6, Path("runs/cache"))
+    source = LoadedSource(made, 1.0, "synthetic")
+    faces = batches([source], Views(SIDE, channels, ("ibug68",)))
     return round(measure_throughput(faces, steps=60, warmup=5), 1)
 
 

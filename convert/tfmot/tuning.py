@@ -16,7 +16,7 @@ from edgeface.convert.fine_tune import FineTune, calibration_batches, tuning_con
 from edgeface.files import atomic_write
 from edgeface.models.deploy import landmark_markups
 from edgeface.training.losses import AcdcLoss, Loss, acdc_loss, ccr_loss
-from edgeface.training.pipeline import batches
+from edgeface.training.pipeline import Views, batches
 from edgeface.training.source_faces import load_sources
 from edgeface.training.trainer import Schedule
 
@@ -53,10 +53,10 @@ def make_batches(
     run = tuning_config(info, options, None, str(where))
     markups = landmark_markups(model)
     side, _, channels = model.input_shape[1:]
-    sources = load_sources(run, markups, cache, lambda text: None)
-    shape = (markups, side, channels, run.batch_size)
-    drawn = list(islice(iter(batches(sources, run.augment, *shape, run.seed, mode=run.mode)), steps))
-    shown = calibration_batches(model, run, options, cache, lambda text: None)
+    sources = load_sources(run, markups, cache)
+    views = Views(side, channels, markups, run.augment, run.seed, run.batch_size)
+    drawn = list(islice(iter(batches(sources, views, mode=run.mode)), steps))
+    shown = calibration_batches(model, run, options, cache)
     schedule = Schedule(learning_rate, steps, run.schedule, run.warmup, run.power)
     return Batches(
         images=np.stack([x["image"].astype(np.uint8) for x, _ in drawn]),

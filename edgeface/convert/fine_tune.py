@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
@@ -22,10 +22,13 @@ from edgeface.models.io import config_of, load_model, model_info, save_model
 from edgeface.training.augment import AugmentConfig
 from edgeface.training.config import TrainConfig, recorded_config
 from edgeface.training.folder import CHECKPOINT, CONFIG, clear_run, run_lock
-from edgeface.training.pipeline import batches
+from edgeface.training.pipeline import Views, batches
+from edgeface.training.run import already_trained
 from edgeface.training.source_faces import load_sources
-from edgeface.training.train import already_trained, fit_network, say_plainly
+from edgeface.training.train import fit
 from edgeface.training.trainer import AlignmentTrainer
+
+log = logging.getLogger("edgeface")
 
 MODEL, SOURCE = "qat.keras", "source.json"
 
@@ -73,7 +76,6 @@ def fine_tune(
     options: FineTune | None = None,
     config: TrainConfig | None = None,
     resume: bool = True,
-    say: Callable[[str], None] = say_plainly,
 ) -> Path:
     """Trains the twin of a float `.keras` file into ``out``/qat.keras and returns that path.
 
@@ -92,31 +94,31 @@ def fine_tune(
     with run_lock(out):
         _check_source(out / SOURCE, facts, resume)
         if resume and already_trained(run, out, MODEL):
-            say(f"{out / MODEL}: tuned already")
+            log.info("%s: tuned already", out / MODEL)
             return out / MODEL
         if not resume:
             # Before the new source: a kill from here on must leave nothing that could pass for this run's.
             clear_run(out, MODEL)
         write_json(out / SOURCE, facts)
-        twin, record = _tuned(network, run, options, out, resume, say)
+        twin, record = _tuned(network, run, options, out, resume)
         record |= facts
         save_model(twin, out / MODEL, model_info(config_of(info), "qat") | {"crop": info["crop"], "training": record})
-    say(f"{out / MODEL}: {record['steps']} steps in {record['seconds'] / 60:.1f} min")
+    log.info("%s: %d steps in %.1f min", out / MODEL, record["steps"], record["seconds"] / 60)
     return out / MODEL
 
 
 def _tuned(
-    network: keras.Model, run: TrainConfig, options: FineTune, out: Path, resume: bool, say: Callable[[str], None]
+    network: keras.Model, run: TrainConfig, options: FineTune, out: Path, resume: bool
 ) -> tuple[keras.Model, dict[str, Any]]:
     """The trained twin and the record of its run."""
     twin = twin_of(network, options)
     if not (resume and (out / CHECKPOINT).exists()):  # a checkpoint brings its ranges with it
-        prepare_twin(twin, options, calibration_batches(network, run, options, out.parent / "cache", say))
+        prepare_twin(twin, options, calibration_batches(network, run, options, out.parent / "cache"))
     student, trainer_type = twin, AlignmentTrainer
     if options.distil:
         student = with_maps(twin)
         trainer_type = partial(DistillingTrainer, teacher=with_maps(network), share=options.distil)
-    return twin, fit_network(student, run, out, resume, say, trainer_type, MODEL)
+    return twin, fit(student, run, out, resume=resume, trainer_type=trainer_type, model_name=MODEL)
 
 
 def twin_of(network: keras.Model, options: FineTune) -> keras.Model:
@@ -175,14 +177,13 @@ def tuning_config(info: dict[str, Any], options: FineTune, config: TrainConfig |
     )
 
 
-def calibration_batches(
-    network: keras.Model, run: TrainConfig, options: FineTune, cache: Path, say: Callable[[str], None] = say_plainly
-) -> list[np.ndarray]:
+def calibration_batches(network: keras.Model, run: TrainConfig, options: FineTune, cache: Path) -> list[np.ndarray]:
     """Unaugmented faces of the run's sources: batches (B, S, S, C) float32, raw 0..255."""
     markups = landmark_markups(network)
     side, _, channels = network.input_shape[1:]
-    sources = load_sources(run, markups, cache, lambda text: None)
+    sources = load_sources(run, markups, cache)
     plain = AugmentConfig.none(run.augment.crop_scale)
-    say(f"calibrating on {options.calibration_batches} batches")
-    faces = batches(sources, plain, markups, side, channels, run.batch_size, run.seed, threads=0)
+    log.info("calibrating on %d batches", options.calibration_batches)
+    views = Views(side, channels, markups, plain, run.seed, run.batch_size)
+    faces = batches(sources, views, threads=0)
     return [x["image"] for x, _ in islice(iter(faces), options.calibration_batches)]

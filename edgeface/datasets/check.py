@@ -66,11 +66,16 @@ class SetReport:
 def check(
     what: str, split: str | None = None, root: str | None = None, quick: bool = False, as_json: bool = False
 ) -> int:
-    """Prints what a set or a folder of sets holds and what is wrong with it; exit code 1 where a face cannot be used.
+    """Prints what a set or a folder of sets holds and what is wrong with it; returns 1 where a face is unusable, or 0.
 
-    what: a set's name or a folder. quick: images are not decoded, only their first and last bytes are read.
+    Args:
+        what: a set's name or a folder.
+        split: of the set; None for all.
+        root: the folder that holds the set.
+        quick: read only the first and last bytes of images.
+        as_json: print JSON.
     """
-    reports = [_report(source, split, quick) for source in _sources(what, split, root)]
+    reports = [_report(listing, split, quick) for listing in _listings(what, split, root)]
     if as_json:
         sets = [vars(report) | {"ok": report.ok} for report in reports]
         print(json.dumps({"ok": all(r.ok for r in reports), "quick": quick, "sets": sets}, indent=2))
@@ -82,8 +87,8 @@ def check(
 
 
 @dataclass(frozen=True)
-class Source:
-    """A set to read."""
+class Listing:
+    """A set to check: its annotations, not yet read."""
 
     name: str
     title: str
@@ -94,7 +99,7 @@ class Source:
     excluded: int = 0
 
 
-def _sources(what: str, split: str | None, root: str | None) -> list[Source]:
+def _listings(what: str, split: str | None, root: str | None) -> list[Listing]:
     if what == "synthetic":
         return [_of_rendered(split)]
     if is_own(what, root) or (what in SETS and is_pack(what, root)):
@@ -105,21 +110,21 @@ def _sources(what: str, split: str | None, root: str | None) -> list[Source]:
     if not folder.is_dir():
         raise InputError(must_be_one_of("set", (*set_names(root), "a folder"), what))
     found = [p for p in (folder.resolve(), *sorted(folder.iterdir())) if (p / "annotations.json").is_file()]
-    sources = [_of_found_pack(pack, split) for pack in found]
-    sources += [_of_layout(layout, place) for layout, place in find(folder, LAYOUTS)]
-    if not sources:
+    listings = [_of_found_pack(pack, split) for pack in found]
+    listings += [_of_layout(layout, place) for layout, place in find(folder, LAYOUTS)]
+    if not listings:
         titles = ", ".join(layout.title for layout in LAYOUTS)
         names = ", ".join(sorted(os.listdir(folder))[:5]) or "an empty folder"
         raise InputError(f"{folder} must hold a dataset as its authors ship it ({titles}). Received: {names}")
-    return sources
+    return listings
 
 
-def _of_layout(layout: Layout, folder: Path) -> Source:
+def _of_layout(layout: Layout, folder: Path) -> Listing:
     images = images_under(layout, folder) if layout.image_folders(folder) else None
-    return Source(layout.name, layout.title, str(folder), layout.entries(folder), images)
+    return Listing(layout.name, layout.title, str(folder), layout.entries(folder), images)
 
 
-def _of_pack(folder: Path, split: str | None) -> Source:
+def _of_pack(folder: Path, split: str | None) -> Listing:
     """An entry a record, so that every broken one is told; InputError where the annotations are none."""
     entries = []
     for where, record in packs.records(folder, split):
@@ -128,41 +133,41 @@ def _of_pack(folder: Path, split: str | None) -> Source:
         read = partial(packs.sample_of, record, folder.name, folder, where)
         entries.append(Entry(where, (split or str(record["split"]),), where, image, read))
     excluded = len(packs.records(folder, split, include_excluded=True)) - len(entries)
-    return Source(folder.name, "pack", str(folder), entries, excluded=excluded)
+    return Listing(folder.name, "pack", str(folder), entries, excluded=excluded)
 
 
-def _of_found_pack(folder: Path, split: str | None) -> Source:
+def _of_found_pack(folder: Path, split: str | None) -> Listing:
     """One of several sets in a folder: what is wrong with its annotations must not hide the others."""
     try:
         return _of_pack(folder, split)
     except InputError as error:
-        return Source(folder.name, "pack", str(folder), [broken(folder, (split,) if split else (), str(error))])
+        return Listing(folder.name, "pack", str(folder), [broken(folder, (split,) if split else (), str(error))])
 
 
-def _of_rendered(split: str | None) -> Source:
+def _of_rendered(split: str | None) -> Listing:
     samples = load_set("synthetic", split)
     entries = [Entry(s.id, (s.split,), s.id, None, lambda sample=s: sample) for s in samples]
-    return Source("synthetic", "rendered faces", "", entries)
+    return Listing("synthetic", "rendered faces", "", entries)
 
 
-def _report(source: Source, split: str | None, quick: bool) -> SetReport:
-    report = SetReport(source.name, source.title, source.folder, excluded=source.excluded)
+def _report(listing: Listing, split: str | None, quick: bool) -> SetReport:
+    report = SetReport(listing.name, listing.title, listing.folder, excluded=listing.excluded)
     try:
-        entries = list(source.entries)
+        entries = list(listing.entries)
     except InputError as error:
-        report.broken.append((source.folder, str(error)))
+        report.broken.append((listing.folder, str(error)))
         return report
     named = {entry.image for entry in entries}
-    if source.images is not None:
-        report.not_annotated = sorted(str(image) for image in source.images if image not in named)
+    if listing.images is not None:
+        report.not_annotated = sorted(str(image) for image in listing.images if image not in named)
     if split is not None:
         splits = sorted({s for entry in entries for s in entry.splits})
         if split not in splits:
-            raise InputError(must_be_one_of(f"split of {source.name}", splits, split))
+            raise InputError(must_be_one_of(f"split of {listing.name}", splits, split))
         entries = [entry for entry in entries if split in entry.splits]
     report.faces = len(entries)
     there = set()
-    for entry, verdict in _judged(entries, quick, f"reading {source.name}"):
+    for entry, verdict in _judged(entries, quick, f"reading {listing.name}"):
         report.splits.update(entry.splits)
         if isinstance(verdict, FaceSample):
             report.usable += 1

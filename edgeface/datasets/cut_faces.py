@@ -24,6 +24,22 @@ _PLAIN = ("images", "pose_deg", "box_xyxy", "ids", "dataset", "scale")
 
 
 @dataclass(frozen=True)
+class CutFace:
+    """One crop with its labels in pixels of it (integer centers)."""
+
+    image: np.ndarray
+    """(P, P, 3) uint8 RGB."""
+    landmarks_px: dict[str, np.ndarray]
+    """{markup: (K, 2) float32 px}, NaN where not annotated."""
+    visible: dict[str, np.ndarray]
+    """{markup: (K,) bool}, same keys."""
+    pose_deg: np.ndarray
+    """(3,) float32 yaw, pitch, roll, NaN where unknown."""
+    box_xyxy: np.ndarray
+    """(4,) float32 px: the face box, from which a network's own crop is taken."""
+
+
+@dataclass(frozen=True)
 class CutFaces:
     """N crops of one size with their labels in crop pixels (integer centres)."""
 
@@ -69,6 +85,22 @@ class CutFaces:
     @property
     def side(self) -> int:
         return self.images.shape[1]
+
+    def face(self, index: int, markups: Sequence[str] | None = None) -> CutFace:
+        """The face at that index.
+
+        Args:
+            index: 0 to N - 1.
+            markups: whose labels; None: all.
+        """
+        names = self.landmarks if markups is None else markups
+        return CutFace(
+            self.images[index],
+            {name: self.landmarks[name][index] for name in names},
+            {name: self.visible[name][index] for name in names},
+            self.pose_deg[index],
+            self.box_xyxy[index],
+        )
 
     def take(self, indices: np.ndarray | Sequence[int]) -> CutFaces:
         """The faces at those indices (or under that mask), in that order."""
@@ -142,6 +174,11 @@ def cut_faces(samples: Sequence[FaceSample], size: int = 160, scale: float = 1.6
     """Cuts every face out by the crop rule ``square`` with a wider ``scale``, so that augmentation has margin.
 
     A markup that only some samples have is NaN and not visible on the others.
+
+    Args:
+        samples: at least one.
+        size: side of the crops in pixels.
+        scale: side of the crops over the longer side of the face box.
     """
     if not samples:
         raise InputError("samples must hold at least one face. Received: none")

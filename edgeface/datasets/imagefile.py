@@ -19,7 +19,12 @@ _TAIL = 4096
 
 
 def read_whole(path: Path, oriented: bool = True) -> np.ndarray:
-    """`edgeface.images.read_image`, but InputError too where the file was cut off: no label is true of grey."""
+    """`edgeface.images.read_image`, but InputError too where the file was cut off: no label is true of gray.
+
+    Args:
+        path: the file.
+        oriented: turn the picture as its EXIF orientation says.
+    """
     image_size(path)
     return read_image(path, oriented)
 

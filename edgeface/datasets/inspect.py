@@ -25,10 +25,13 @@ CROP_COLOR = (255, 255, 255)
 
 
 def contact_sheet(samples: Sequence[FaceSample], columns: int = 6, markup: str | None = None) -> np.ndarray:
-    """(H, W, 3) uint8 RGB: a tile a face, with landmarks (hidden ones hollow), face box, the square that a
+    """One picture (H, W, 3) uint8 RGB with a tile per face: landmarks (hidden ones hollow), face box, the square that a
     network is given (white), pose axes where the pose is known in full, and a caption.
 
-    markup: the one to draw, default the face's finest.
+    Args:
+        samples: at least one.
+        columns: tiles per row.
+        markup: the one to draw; by default the face's finest.
     """
     if not samples:
         raise InputError("a contact sheet needs at least one face. Received: none")
@@ -45,7 +48,12 @@ def contact_sheet(samples: Sequence[FaceSample], columns: int = 6, markup: str |
 
 
 def tile(sample: FaceSample, markup: str | None = None) -> np.ndarray:
-    """(TILE + CAPTION, TILE, 3): one face of `contact_sheet`."""
+    """(TILE + CAPTION, TILE, 3): one face of `contact_sheet`.
+
+    Args:
+        sample: the face.
+        markup: the one to draw; by default the face's finest.
+    """
     crop = square_crop(sample.box, TILE_SCALE)
     picture = np.ascontiguousarray(crop.extract(sample.load(), TILE))
     box = _moved(sample.box, crop)
@@ -77,9 +85,16 @@ def inspect(
     columns: int = 6,
     root: str | Path | None = None,
 ) -> Path:
-    """Writes a contact sheet of ``limit`` random faces of a set (of rendered ones the first); returns its path.
+    """Writes a contact sheet of random faces of a set (of rendered ones the first); returns its path.
 
-    out: its suffix chooses the format. seed: of the draw.
+    Args:
+        name: of the set, as `load_set` takes it.
+        split: None for all.
+        out: the picture; its suffix chooses the format.
+        limit: how many faces.
+        seed: of the draw.
+        columns: tiles per row.
+        root: the folder that holds the set.
     """
     if limit < 1:
         raise InputError(f"limit must be >= 1. Received: {limit}")

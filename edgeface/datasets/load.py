@@ -19,11 +19,15 @@ SYNTHETIC_DEFAULT = 500
 def load_set(
     name: str, split: str | None, limit: int | None = None, root: str | Path | None = None
 ) -> list[FaceSample]:
-    """The first ``limit`` faces of a split (of all splits where None; rendered faces: "train" then).
+    """The faces of a set, images read on demand.
 
-    name: one of `SETS`, or a folder of faces of your own (`edgeface.datasets.own`). root: the folder of packs, or one
-    that holds the dataset in its official layout; by default EDGEFACE_FACES (`packs.faces_root`) and then EDGEFACE_DATA
-    (`official.data_root`). A name that both know (300w, aflw, aflw2000_3d) is the pack where the pack is there.
+    Args:
+        name: one of `SETS`, or a folder of faces of your own (`edgeface.datasets.own`). A name that is both a pack
+            and an official dataset (300w, aflw, aflw2000_3d) is the pack where the pack exists.
+        split: None for all; of rendered faces "train".
+        limit: the first so many.
+        root: the folder of packs, or one that holds the dataset in its official layout; by default EDGEFACE_FACES
+            (`packs.faces_root`) and then EDGEFACE_DATA (`official.data_root`).
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit must be >= 1. Received: {limit}")
@@ -48,12 +52,22 @@ def set_names(root: str | Path | None = None) -> tuple[str, ...]:
 
 
 def is_own(name: str, root: str | Path | None = None) -> bool:
-    """Whether that name is a folder of faces of your own."""
+    """Whether that name is a folder of faces of your own.
+
+    Args:
+        name: of the set.
+        root: the folder that holds it; by default EDGEFACE_FACES.
+    """
     return name not in SETS and own_folder(name, root) is not None
 
 
 def is_pack(name: str, root: str | Path | None = None) -> bool:
-    """Whether `load_set` reads that name as a pack: it is one by name alone, or lies there as one."""
+    """Whether `load_set` reads that name as a pack: by its name alone, or because there is such a folder.
+
+    Args:
+        name: of the set.
+        root: the folder of packs; by default EDGEFACE_FACES.
+    """
     if name not in PACKS or name not in OFFICIAL:
         return name in PACKS
     base = Path(root) if root is not None else faces_root()

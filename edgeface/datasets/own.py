@@ -12,7 +12,12 @@ from edgeface.errors import InputError
 
 
 def own_folder(name: str, root: str | Path | None = None) -> Path | None:
-    """The folder of that name with annotations, in ``root`` or else EDGEFACE_FACES; None where there is none."""
+    """The folder of that name with annotations; None where there is none.
+
+    Args:
+        name: of the set; no path, which could mean a folder elsewhere.
+        root: the folder that holds it; by default EDGEFACE_FACES.
+    """
     base = Path(root) if root is not None else faces_root()
     # A plain name: a path could mean a folder elsewhere.
     if base is None or not name or Path(name).name != name:
@@ -21,10 +26,15 @@ def own_folder(name: str, root: str | Path | None = None) -> Path | None:
 
 
 def read_own(name: str, split: str | None = None, root: str | Path | None = None) -> list[FaceSample]:
-    """The faces of a split (None: all), in file order; images are read on demand.
+    """The faces of a split, in file order; images are read on demand. Records and their errors are those of
+    `edgeface.datasets.packs`.
 
-    Records and their errors are those of `edgeface.datasets.packs`; ``split`` is any word, by custom train, val and
-    test. InputError: no such folder, no such split, annotations that cannot be read.
+    Args:
+        name: of the set.
+        split: any word, by custom train, val and test; None for all.
+        root: the folder that holds the set; by default EDGEFACE_FACES.
+
+    InputError: no such folder, no such split, annotations that cannot be read.
     """
     folder = own_folder(name, root)
     if folder is None:

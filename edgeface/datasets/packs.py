@@ -66,7 +66,13 @@ def read_pack(
 
 
 def records(folder: Path, split: str | None = None, include_excluded: bool = False) -> list[tuple[str, dict[str, Any]]]:
-    """(where it stands, record) of a folder's ``annotations.json``; nothing but their splits is looked at."""
+    """(where it stands, record) of a folder's ``annotations.json``; nothing but their splits is looked at.
+
+    Args:
+        folder: the set's.
+        split: one of its splits or of `HELD_OUT`; None for all.
+        include_excluded: near-duplicates of evaluation faces too.
+    """
     path = folder / "annotations.json"
     listed = read_json(path)
     if not isinstance(listed, list):
@@ -85,7 +91,12 @@ def records(folder: Path, split: str | None = None, include_excluded: bool = Fal
 
 
 def pack_folder(name: str, root: str | Path | None = None) -> Path:
-    """Where that pack lies, in ``root`` or in `faces_root`; InputError where it does not."""
+    """The folder of a pack; InputError where it does not exist.
+
+    Args:
+        name: of the pack.
+        root: the folder that holds the packs; by default `faces_root`.
+    """
     base = Path(root) if root is not None else faces_root()
     if base is None:
         got = os.environ.get("EDGEFACE_FACES", "not set")
@@ -104,7 +115,14 @@ def _field(record: Any, key: str, path: Path, index: int) -> Any:
 
 
 def sample_of(record: dict[str, Any], dataset: str, folder: Path, where: str) -> FaceSample:
-    """A record's face; InputError starts with ``where``. The image is not opened."""
+    """A record's face; the image is not opened.
+
+    Args:
+        record: of ``annotations.json``.
+        dataset: the set's name.
+        folder: the set's.
+        where: the record, the first words of an InputError.
+    """
     file = record.get("file")
     if not isinstance(file, str) or not file:
         raise InputError(f"{where}: file must be an image's name. Received: {file!r}")

@@ -1,4 +1,4 @@
-"""Pose labels for faces that have only landmarks: the rotation that lays a 3D shape over them.
+"""Pose labels for faces that have only landmarks: the rotation that fits a 3D shape to them.
 
 Scaled orthographic projection, solved by alternating the missing depth with an orthogonal Procrustes step (POSIT's idea
 without perspective: DeMenthon and Davis, IJCV 1995; Procrustes: Umeyama, PAMI 1991).
@@ -20,8 +20,13 @@ def fit_pose(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Poses (N, 3) degrees and residuals (N,), the RMS distance as a fraction of the shape's own RMS radius.
 
-    shape_3d: (K, 3), x right, y **up**, z towards the viewer, any scale. landmarks_px: (N, K, 2), y down; NaN points
-    are left out. weights: (K,), 0 leaves a point out. ValueError: fewer than six usable points on a face.
+    Args:
+        shape_3d: (K, 3), x right, y **up**, z towards the viewer, any scale.
+        landmarks_px: (N, K, 2), y down; NaN points are left out.
+        weights: (K,), 0 leaves a point out.
+        rounds: of the alternation.
+
+    ValueError: fewer than six usable points on a face.
     """
     shape_3d = np.asarray(shape_3d, np.float64)
     points = np.asarray(landmarks_px, np.float64) * [1.0, -1.0]
@@ -71,7 +76,12 @@ def _closest_rotation(matrix: np.ndarray) -> np.ndarray:
 def solve_shape(landmarks_px: np.ndarray, pose_deg: np.ndarray, rounds: int = 10) -> np.ndarray:
     """The one 3D shape (K, 3) that best explains faces of known pose: the inverse of `fit_pose`.
 
-    landmarks_px: (N, K, 2), finite; pose_deg: (N, 3). y up, centred, RMS radius 1.
+    Args:
+        landmarks_px: (N, K, 2), finite.
+        pose_deg: (N, 3).
+        rounds: of the alternation.
+
+    y up, centered, RMS radius 1.
     """
     points = np.asarray(landmarks_px, np.float64) * [1.0, -1.0]
     points -= points.mean(1, keepdims=True)
@@ -99,7 +109,8 @@ def reference_shape() -> np.ndarray:
 
 
 MAX_RESIDUAL = 0.2
-"""Of the shape's radius: beyond it the points lie on no head like the reference, and the pose stays unknown."""
+"""Largest residual, in radii of the shape: beyond it the points fit no head like the reference, and the pose stays
+unknown."""
 
 
 def filled_pose(faces: CutFaces) -> CutFaces:

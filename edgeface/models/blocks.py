@@ -7,7 +7,16 @@ from keras import layers
 
 
 def conv_bn(x, filters: int, *, name: str, kernel: int = 3, stride: int = 1, relu: bool = True):
-    """Convolution, batch norm, ReLU. With stride 2, (H, W) must be even; the output is (H / 2, W / 2)."""
+    """Convolution, batch norm, ReLU.
+
+    Args:
+        x: (B, H, W, C).
+        filters: channels of the result.
+        name: prefix of the layers' names.
+        kernel: its side.
+        stride: 1, or 2 where H and W are even; the output is then (H / 2, W / 2).
+        relu: whether a ReLU ends it.
+    """
     if stride > 1:
         x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
     x = layers.Conv2D(
@@ -20,8 +29,13 @@ def conv_bn(x, filters: int, *, name: str, kernel: int = 3, stride: int = 1, rel
 def patch_bn(image, filters: int, *, name: str):
     """A convolution of stride 4 on 8 x 12 pixels, batch norm, ReLU: (B, H, W, C) -> (B, H / 4, W / 4, filters).
 
-    Four neighbours of a row become channels first, which moves no byte: an int8 kernel reads channels by the four, so
+    Four neighbors of a row become channels first, which moves no byte: an int8 kernel reads channels by the four, so
     one gray channel would cost it as much.
+
+    Args:
+        image: (B, H, W, C), H and W multiples of 4.
+        filters: channels of the result.
+        name: prefix of the layers' names.
     """
     height, width, channels = image.shape[1:]
     x = layers.Reshape((height, width // 4, 4 * channels), name=f"{name}_fold")(image)
@@ -32,7 +46,13 @@ def patch_bn(image, filters: int, *, name: str):
 
 
 def stem(image, widths: tuple[int, ...], patch: bool = False):
-    """Convolutions of stride 2 named stem1, stem2, …; with ``patch`` the first is `patch_bn`, of stride 4."""
+    """Convolutions of stride 2 named stem1, stem2, …
+
+    Args:
+        image: (B, H, W, C).
+        widths: channels of each.
+        patch: the first is `patch_bn`, of stride 4.
+    """
     x = image
     for i, width in enumerate(widths, 1):
         x = patch_bn(x, width, name="stem1") if patch and i == 1 else conv_bn(x, width, name=f"stem{i}", stride=2)
@@ -40,7 +60,14 @@ def stem(image, widths: tuple[int, ...], patch: bool = False):
 
 
 def separable_bn(x, filters: int, *, name: str, stride: int = 1):
-    """Depthwise 3x3 and pointwise convolution, each with batch norm and ReLU (MobileNet)."""
+    """Depthwise 3x3 and pointwise convolution, each with batch norm and ReLU (MobileNet).
+
+    Args:
+        x: (B, H, W, C).
+        filters: channels of the result.
+        name: prefix of the layers' names.
+        stride: 1 or 2.
+    """
     if stride > 1:
         x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
     x = layers.DepthwiseConv2D(
@@ -52,7 +79,14 @@ def separable_bn(x, filters: int, *, name: str, stride: int = 1):
 
 
 def residual(x, filters: int, *, name: str, stride: int = 1):
-    """Two 3x3 convolutions and a shortcut (ResNet's basic block)."""
+    """Two 3x3 convolutions and a shortcut (ResNet's basic block).
+
+    Args:
+        x: (B, H, W, C).
+        filters: channels of the result.
+        name: prefix of the layers' names.
+        stride: 1 or 2.
+    """
     y = conv_bn(x, filters, name=f"{name}_a", stride=stride)
     y = conv_bn(y, filters, name=f"{name}_b", relu=False)
     if stride > 1 or x.shape[-1] != filters:
@@ -62,7 +96,14 @@ def residual(x, filters: int, *, name: str, stride: int = 1):
 
 
 def bottleneck(x, filters: int, *, name: str, stride: int = 1):
-    """1x1, 3x3, 1x1 convolutions, output ``filters`` channels, inner width a quarter (ResNet-50, Hourglass)."""
+    """1x1, 3x3, 1x1 convolutions and a shortcut, inner width a quarter (ResNet-50, Hourglass).
+
+    Args:
+        x: (B, H, W, C).
+        filters: channels of the result.
+        name: prefix of the layers' names.
+        stride: 1 or 2.
+    """
     y = conv_bn(x, filters // 4, name=f"{name}_a", kernel=1)
     y = conv_bn(y, filters // 4, name=f"{name}_b", stride=stride)
     y = conv_bn(y, filters, name=f"{name}_c", kernel=1, relu=False)
@@ -73,12 +114,23 @@ def bottleneck(x, filters: int, *, name: str, stride: int = 1):
 
 
 def upsample(x, *, name: str, factor: int = 2):
-    """Bilinear upsampling."""
+    """Bilinear upsampling.
+
+    Args:
+        x: (B, H, W, C).
+        name: the layer's.
+        factor: of both sides.
+    """
     return layers.UpSampling2D(factor, interpolation="bilinear", name=name)(x)
 
 
 def capped(model: keras.Model, ceiling: float = 6.0) -> keras.Model:
-    """A network of the same layers and names, with fresh weights, whose ReLUs end at ``ceiling``."""
+    """A network of the same layers and names, with fresh weights, whose ReLUs have a ceiling.
+
+    Args:
+        model: a functional model.
+        ceiling: the largest activation.
+    """
 
     def swapped(layer):
         config = layer.get_config()

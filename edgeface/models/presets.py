@@ -81,7 +81,12 @@ def build(config: ModelConfig | str) -> keras.Model:
 
 
 def config_from_dict(network: str, values: dict) -> ModelConfig:
-    """The inverse of ``dataclasses.asdict``, lists for tuples; InputError names a key or a value that is wrong."""
+    """The inverse of ``dataclasses.asdict``, lists for tuples; InputError names a key or a value that is wrong.
+
+    Args:
+        network: "acdc" or "ccr".
+        values: fields of its config.
+    """
     kinds = {"acdc": AcdcConfig, "ccr": CcrConfig}
     if network not in kinds:
         raise InputError(must_be_one_of("network", kinds, network))

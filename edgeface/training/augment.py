@@ -8,8 +8,8 @@ At 80 degrees of yaw a 25 degree turn moves pitch by more than 60: hence `Augmen
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -22,6 +22,9 @@ from edgeface.head_pose import turn_pose
 from edgeface.markup import markup
 from edgeface.schema import must
 from edgeface.training.photometric import between, factor, photometric
+
+if TYPE_CHECKING:
+    from edgeface.datasets.cut_faces import CutFace
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class AugmentConfig:
     """Gain of each channel (RGB models)."""
     saturation: float = 0.4
     p_gray: float = 0.1
-    """RGB models: a picture without colour."""
+    """RGB models: a picture without color."""
     p_blur: float = 0.2
     blur_max: float = 0.014
     """Largest sigma."""
@@ -72,7 +75,7 @@ class AugmentConfig:
     """Smallest size, as a fraction of the crop's."""
     p_noise: float = 0.25
     noise_max: float = 12.0
-    """Largest sigma, in grey levels of 255."""
+    """Largest sigma, in gray levels of 255."""
     p_jpeg: float = 0.1
     jpeg_min: int = 20
     """Lowest quality, to 90."""
@@ -95,38 +98,34 @@ class AugmentConfig:
 
 
 def augment(
-    image: np.ndarray,
-    landmarks_px: Mapping[str, np.ndarray],
-    visible: Mapping[str, np.ndarray],
-    pose_deg: np.ndarray,
-    box_xyxy: np.ndarray,
-    config: AugmentConfig,
-    rng: np.random.Generator,
-    side: int,
-    channels: int,
+    face: CutFace, config: AugmentConfig, rng: np.random.Generator, *, side: int, channels: int
 ) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
     """One training view of one face.
 
-    image: (H, W, 3) uint8 RGB. landmarks_px: {markup: (K, 2)} px of it, NaN unknown. visible: {markup: (K,)}.
-    pose_deg: (3,), NaN unknown. box_xyxy: (4,) px, what the crop rule starts from.
-    channels: 1 (gray) or 3 (RGB).
+    Args:
+        face: the crop with margin and its labels; ``box_xyxy`` is what the crop rule starts from.
+        config: what may happen.
+        rng: the random numbers; the same ones give the same view.
+        side: of the view, in pixels.
+        channels: 1 (gray) or 3 (RGB).
 
     Returns the (side, side, channels) uint8 crop, {markup: (K, 2) float32 in the crop's [0, 1]} and the pose (3,)
     float32. A point that is unknown, hidden (see ``use_hidden``) or outside the crop is NaN.
     Raises ValueError where the box has no size, InputError where the image is not uint8 RGB.
     """
+    image = face.image
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise InputError(f"image must be (H, W, 3) uint8. Received: {image.shape} {image.dtype}")
     if channels not in (1, 3):
         raise InputError(f"channels must be 1 or 3. Received: {channels}")
-    crop = random_crop(Box(*map(float, box_xyxy)), pose_deg, config, rng)
+    crop = random_crop(Box(*map(float, face.box_xyxy)), face.pose_deg, config, rng)
     mirrored = rng.random() < config.mirror
     matrix = crop.matrix(side, mirrored)
     points = {
-        name: move_points(xy, visible.get(name), name, matrix, side, mirrored, config.use_hidden)
-        for name, xy in landmarks_px.items()
+        name: move_points(xy, face.visible.get(name), name, matrix, side, mirrored, config.use_hidden)
+        for name, xy in face.landmarks_px.items()
     }
-    pose = move_pose(pose_deg, crop.angle_deg, mirrored, config.pose_limit_deg)
+    pose = move_pose(face.pose_deg, crop.angle_deg, mirrored, config.pose_limit_deg)
     if channels == 1:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     image = warp(image, matrix, side)
@@ -135,7 +134,14 @@ def augment(
 
 
 def random_crop(box: Box, pose_deg: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> Crop:
-    """The crop rule's square, shifted, scaled and turned at random."""
+    """The crop rule's square, shifted, scaled and rotated at random.
+
+    Args:
+        box: the face's.
+        pose_deg: (3,) yaw, pitch, roll; NaN unknown.
+        config: how far.
+        rng: the random numbers.
+    """
     plain = square_crop(box, config.crop_scale)
     size = plain.size * factor(rng, config.scale)
     dx, dy = (between(rng, -config.shift, config.shift) * plain.size for _ in range(2))
@@ -157,7 +163,17 @@ def move_points(
     mirrored: bool = False,
     use_hidden: bool = True,
 ) -> np.ndarray:
-    """(K, 2) image px -> (K, 2) float32 in the crop's [0, 1]; unknown, hidden and outside points are NaN."""
+    """(K, 2) float32 in the crop's [0, 1]; unknown, hidden and outside points are NaN.
+
+    Args:
+        landmarks_px: (K, 2) px of the image.
+        visible: (K,) bool, or None.
+        name: the markup.
+        matrix: (2, 3) image px -> crop px.
+        side: of the crop, in pixels.
+        mirrored: whether the matrix mirrors.
+        use_hidden: keep the hidden points of projected markups.
+    """
     scheme = markup(name)
     points = (apply_affine(matrix, landmarks_px) + 0.5) / side
     lost = ~((points >= 0) & (points <= 1)).all(axis=1)  # NaN compares false: unknown points are lost too
@@ -170,7 +186,14 @@ def move_points(
 
 
 def move_pose(pose_deg: np.ndarray, angle_deg: float, mirrored: bool, limit_deg: float = 99.0) -> np.ndarray:
-    """(3,) float32: turned, then mirrored (yaw and roll change sign); NaN where pitch or roll leave the limit."""
+    """(3,) float32: rotated in the image plane, then mirrored (yaw and roll change sign).
+
+    Args:
+        pose_deg: (3,) yaw, pitch, roll.
+        angle_deg: the crop's angle.
+        mirrored: whether the crop is mirrored.
+        limit_deg: NaN where a rotated pose's pitch or roll leave this range.
+    """
     pose = turn_pose(pose_deg, angle_deg)
     if angle_deg and (np.abs(pose[1:]) > limit_deg).any():
         return np.full(3, np.nan, np.float32)

@@ -46,7 +46,13 @@ def start_keras(distribute: bool = False) -> str:
 
 @contextmanager
 def override_setting(read: Callable[[], Any], write: Callable[[Any], Any], value: Any) -> Iterator[None]:
-    """Within it a setting has ``value``; afterwards what it had before."""
+    """Within it a setting has ``value``; afterwards what it had before.
+
+    Args:
+        read: () -> the setting's value.
+        write: (value), which sets it.
+        value: what it is to be.
+    """
     before = read()
     write(value)
     try:

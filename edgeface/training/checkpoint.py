@@ -20,10 +20,17 @@ FORMAT = 1
 def save_checkpoint(
     path: str | Path, network: keras.Model, optimizer: keras.optimizers.Optimizer, step: int, fingerprint: str = ""
 ) -> None:
-    """Weights, optimiser state and step in one .npz, written aside and renamed: the old file or the new one is there.
+    """Weights, optimizer state and step in one .npz; the old file is there until the new one is whole.
 
-    fingerprint: what must be equal for the state to make sense (the config). InputError where it cannot be written, and
-    where a weight is not finite: such a state would replace the last good one, and no run could go on from it.
+    Args:
+        path: the file.
+        network: whose weights.
+        optimizer: whose state.
+        step: steps done.
+        fingerprint: what must be equal for the state to make sense (the config).
+
+    InputError where it cannot be written, and where a weight is not finite: such a state would replace the last good
+    one, and no run could go on from it.
     """
     arrays = {"format": np.array(FORMAT), "step": np.array(step), "fingerprint": np.array(fingerprint)}
     for part, variables in (("network", network.variables), ("optimizer", optimizer.variables)):
@@ -38,9 +45,15 @@ def save_checkpoint(
 def load_checkpoint(
     path: str | Path, network: keras.Model, optimizer: keras.optimizers.Optimizer, fingerprint: str = ""
 ) -> int:
-    """Puts the state back and returns its step. The optimiser must have been built.
+    """Puts the state back and returns its step.
 
-    InputError: not a checkpoint, of another config, or of another network or optimiser; nothing is changed then.
+    Args:
+        path: the file.
+        network: whose weights are set.
+        optimizer: whose state is set; it must have been built.
+        fingerprint: what the file must carry.
+
+    InputError: not a checkpoint, of another config, or of another network or optimizer; nothing is changed then.
     """
     path = Path(path)
     arrays = _read(path)
@@ -67,7 +80,12 @@ def checkpoint_step(path: str | Path) -> int:
 
 
 def append_row(path: str | Path, row: dict[str, Any]) -> None:
-    """One line of a CSV, with a header where the file is new; flushed before returning."""
+    """One line of a CSV, with a header where the file is new; flushed before returning.
+
+    Args:
+        path: the file.
+        row: {column: value}.
+    """
     path = Path(path)
     new = not path.exists() or path.stat().st_size == 0
     try:
@@ -90,7 +108,12 @@ def read_rows(path: str | Path) -> list[dict[str, str]]:
 
 
 def truncate_rows(path: str | Path, step: int) -> None:
-    """Drops the rows after ``step``: those that a resumed run will write again."""
+    """Drops the rows that a resumed run will write again.
+
+    Args:
+        path: the CSV.
+        step: the last one to keep.
+    """
     rows = read_rows(path)
     kept = [row for row in rows if row.get("step", "").isdigit() and int(row["step"]) <= step]
     if not kept:

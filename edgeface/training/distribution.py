@@ -8,9 +8,10 @@ go on with another number, and ends with the same weights but for the order of f
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ import numpy as np
 
 from edgeface.errors import InputError
 from edgeface.training.backend import override_setting
+
+log = logging.getLogger("edgeface")
 
 ADDRESSES = "KERAS_DISTRIBUTION_JOB_ADDRESSES"
 """With KERAS_DISTRIBUTION_NUM_PROCESSES and _PROCESS_ID: what `keras.distribution.initialize` reads."""
@@ -43,9 +46,6 @@ class Team:
         share = batch_size // self.processes
         return self.process * share, (self.process + 1) * share
 
-    def speaker(self, say: Callable[[str], None]) -> Callable[[str], None]:
-        return say if self.first else lambda text: None
-
 
 def join() -> None:
     """Meets the other processes, where the environment names some. Before the first operation of the backend."""
@@ -64,7 +64,8 @@ def join() -> None:
 
 @contextmanager
 def distributed(wanted: bool) -> Iterator[Team]:
-    """Within it, where wanted, Keras spreads batches over all devices. One device: as without it."""
+    """Within it, where wanted, Keras spreads batches over all devices, and only the first process logs. One device: as
+    without it."""
     if not wanted:
         yield team()
         return
@@ -75,7 +76,10 @@ def distributed(wanted: bool) -> Iterator[Team]:
         return
     # Every process draws its own rows: there is nothing for Keras to shard.
     with keras.distribution.DataParallel(auto_shard_dataset=False).scope():
-        yield team()
+        members = team()
+        level = log.level if members.first else logging.ERROR
+        with override_setting(lambda: log.level, log.setLevel, level):
+            yield members
 
 
 def team() -> Team:
@@ -100,7 +104,12 @@ def undistributed():
 
 
 def check_agreement(members: Team, what: str) -> None:
-    """InputError where the processes do not begin with the same state: ``what`` must be the same text on all."""
+    """InputError where the processes do not begin with the same state.
+
+    Args:
+        members: the processes.
+        what: the state as text, which must be the same on all.
+    """
     if members.processes == 1:
         return
     from jax.experimental import multihost_utils

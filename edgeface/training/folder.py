@@ -44,7 +44,12 @@ def run_lock(out: str | Path) -> Iterator[None]:
 
 
 def remove_partial_files(folder: Path, older_than_s: float = 0.0) -> None:
-    """Removes what a kill in the middle of a write has left: `edgeface.files.atomic_write`'s hidden files."""
+    """Removes what a kill in the middle of a write has left: hidden files of `edgeface.files.atomic_write`.
+
+    Args:
+        folder: where to look.
+        older_than_s: leave younger ones, which another process may be writing.
+    """
     for path in folder.glob(".*"):
         with suppress(OSError):
             if _LEFT.fullmatch(path.name) and time.time() - path.stat().st_mtime >= older_than_s:
@@ -52,7 +57,12 @@ def remove_partial_files(folder: Path, older_than_s: float = 0.0) -> None:
 
 
 def clear_run(out: Path, model: str) -> None:
-    """Removes a run's own files, its finished model of that name first; whatever else lies there stays."""
+    """Removes a run's own files, its finished model first; other files stay.
+
+    Args:
+        out: the run's folder.
+        model: the finished model's name.
+    """
     for name in (model, CHECKPOINT, METRICS, CONFIG):
         (out / name).unlink(missing_ok=True)
 

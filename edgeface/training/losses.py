@@ -80,7 +80,12 @@ Loss = AcdcLoss | CcrLoss
 
 
 def loss_for(network, overrides: dict[str, Any] | None = None) -> Loss:
-    """The loss of a network's paper, told by its outputs, with some fields changed."""
+    """The loss of a network's paper, which its outputs tell, with some fields changed.
+
+    Args:
+        network: the training graph.
+        overrides: fields of `AcdcLoss` or `CcrLoss`.
+    """
     overrides = dict(overrides or {})
     binned = "s1_bins" in network.output
     loss = from_dict(CcrLoss if binned else AcdcLoss, overrides, "loss")
@@ -106,7 +111,12 @@ def heads(keys) -> tuple[int, tuple[str, ...]]:
 
 
 def stage_weights(weights: tuple[float, ...], stages: int) -> tuple[float, ...]:
-    """The last ``stages`` weights; one weight alone serves every stage."""
+    """The last ``stages`` weights; one weight alone serves every stage.
+
+    Args:
+        weights: a loss config's.
+        stages: of the network.
+    """
     if len(weights) == 1:
         return weights * stages
     if len(weights) < stages:
@@ -122,12 +132,22 @@ def known(target) -> tuple[Any, Any]:
 
 
 def masked_mean(values, mask):
-    """Mean of the values where the mask is 1, and 0 where it never is."""
+    """Mean of the values where the mask is 1, and 0 where it never is.
+
+    Args:
+        values: any shape.
+        mask: float32, same shape.
+    """
     return ops.sum(values * mask) / ops.maximum(ops.sum(mask), 1.0)
 
 
 def coordinate_loss(error, kind: Coordinate):
-    """Elementwise cost of a coordinate error (in the crop's width)."""
+    """Elementwise cost of a coordinate error.
+
+    Args:
+        error: in the crop's width, any shape.
+        kind: its shape as a function of the error.
+    """
     size = ops.abs(error)
     if kind == "l1":
         return size
@@ -142,7 +162,13 @@ def coordinate_loss(error, kind: Coordinate):
 
 
 def acdc_loss(target: Tensors, predicted: Tensors, config: AcdcLoss):
-    """AC-DC's sum over stages; each markup is averaged over its known points, the pose over its known angles."""
+    """AC-DC's sum over stages; each markup is averaged over its known points, the pose over its known angles.
+
+    Args:
+        target: {markup: (B, K, 2), "pose": (B, 3)}, NaN unknown.
+        predicted: the network's outputs.
+        config: weights and forms.
+    """
     stages, markups = heads(predicted)
     pose, pose_mask = known(target["pose"])
     points = {name: known(target[name]) for name in markups}
@@ -160,7 +186,13 @@ def acdc_loss(target: Tensors, predicted: Tensors, config: AcdcLoss):
 
 
 def ccr_loss(target: Tensors, predicted: Tensors, config: CcrLoss):
-    """CCR's sum over blocks. A face without any known point of the markup adds nothing to the landmark half."""
+    """CCR's sum over blocks. A face without any known point of the markup adds nothing to the landmark half.
+
+    Args:
+        target: {markup: (B, K, 2), "pose": (B, 3)}, NaN unknown.
+        predicted: the network's outputs.
+        config: weights and forms.
+    """
     stages, markups = heads(predicted)
     pose, pose_mask = known(target["pose"])
     points = {name: known(target[name]) for name in markups}
@@ -195,14 +227,28 @@ def _ccr_landmarks(predicted, maps, truth, mask, config: CcrLoss):
 
 
 def bin_targets(pose_deg, config: CcrLoss, bins: int):
-    """(B, 3) degrees -> (B, 3, N): `BinnedAngles.encode` in keras.ops, linear between the two nearest bin centres."""
+    """(B, 3, N): `BinnedAngles.encode` in keras.ops, linear between the two nearest bin centers.
+
+    Args:
+        pose_deg: (B, 3).
+        config: the bins' range.
+        bins: N.
+    """
     step = (config.high_deg - config.low_deg) / bins
     position = ops.clip((pose_deg - config.low_deg) / step - 0.5, 0, bins - 1)
     return ops.maximum(1 - ops.abs(position[..., None] - ops.arange(bins, dtype="float32")), 0)
 
 
 def gaussian_maps(points, point_mask, height: int, width: int, sigma: float):
-    """(B, K, 2) in [0, 1] -> (B, H, W, K): `IntegralHeatmap.encode` in keras.ops, all zero where the mask (B, K) is."""
+    """(B, H, W, K): `IntegralHeatmap.encode` in keras.ops.
+
+    Args:
+        points: (B, K, 2) in [0, 1].
+        point_mask: (B, K); all-zero maps where it is 0.
+        height: H.
+        width: W.
+        sigma: standard deviation in cells.
+    """
     x = ops.arange(width, dtype="float32")[None, :, None] - (points[:, None, :, 0] * width - 0.5)
     y = ops.arange(height, dtype="float32")[None, :, None] - (points[:, None, :, 1] * height - 0.5)
     fall_x, fall_y = (ops.exp(-0.5 * ops.square(d / sigma)) for d in (x, y))
@@ -212,7 +258,11 @@ def gaussian_maps(points, point_mask, height: int, width: int, sigma: float):
 def last_stage_errors(target: Tensors, predicted: Tensors) -> dict[str, tuple[Any, Any]]:
     """{part: (mean, count)}: landmarks in percent of the crop (over all markups) and pose in degrees, final stage.
 
-    For reading, not for training: no gradient flows.
+    For progress, not for training: no gradient flows.
+
+    Args:
+        target: {markup: (B, K, 2), "pose": (B, 3)}, NaN unknown.
+        predicted: the network's outputs.
     """
     stages, markups = heads(predicted)
     predicted = {key: ops.stop_gradient(tensor) for key, tensor in predicted.items() if key.startswith(f"s{stages}_")}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from edgeface.evaluation.networks import KerasNetwork
 from edgeface.training.checkpoint import append_row, read_rows, save_checkpoint
 from edgeface.training.config import TrainConfig
 from edgeface.training.distribution import undistributed
+
+log = logging.getLogger("edgeface")
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,11 @@ class Monitor(keras.callbacks.Callback):
         files: tuple[Path, Path] | None,
         fingerprint: str,
         validation: Validation | None,
-        say: Callable[[str], None],
     ):
         super().__init__()
         self.config, self.network, self.step = config, network, start
         self.files, self.fingerprint = files, fingerprint
-        self.validation, self.say = validation, say
+        self.validation = validation
         self.saved_step = start
         rows = read_rows(files[0]) if files else []
         self._seconds = float(rows[-1]["seconds"]) if rows else 0.0
@@ -154,7 +156,7 @@ class Monitor(keras.callbacks.Callback):
         if self._bar:
             self._bar.console.print(line, highlight=False)
         else:
-            self.say(line)
+            log.info(line)
 
 
 @contextmanager

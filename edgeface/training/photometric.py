@@ -1,4 +1,4 @@
-"""Changes of the picture that leave every label alone: occluders, tone, colour, blur, low resolution, JPEG, noise.
+"""Changes of the picture that leave every label alone: occluders, tone, color, blur, low resolution, JPEG, noise.
 
 Everything works on uint8: tone is one table look-up, noise one saturating weighted sum with a stored bank, so that
 a 128 px gray face costs well under half a millisecond.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _RAMP = np.arange(256, dtype=np.float32) / 255
 _BANK_SIDE = 512
 _BANK_STEP = 30.0
-"""Grey levels a standard deviation of the stored noise: 128 + 30 z holds |z| <= 4.2."""
+"""Gray levels per standard deviation of the stored noise: 128 + 30 z holds |z| <= 4.2."""
 
 
 def between(rng: np.random.Generator, low: float, high: float) -> float:
@@ -32,7 +32,13 @@ def factor(rng: np.random.Generator, spread: float) -> float:
 
 
 def photometric(image: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
-    """(S, S) or (S, S, 3) uint8 -> the same shape. The order is nature's: scene, light, lens, sensor, file."""
+    """The picture after some of the changes, in nature's order: scene, light, lens, sensor, file.
+
+    Args:
+        image: (S, S) or (S, S, 3) uint8; the result has the same shape.
+        config: which, how often, how strong.
+        rng: the random numbers.
+    """
     c = config
     if rng.random() < c.p_occlude:
         image = occlude(image, c.occlude_max, rng)
@@ -59,7 +65,13 @@ def photometric(image: np.ndarray, config: AugmentConfig, rng: np.random.Generat
 
 
 def tone_table(config: AugmentConfig, rng: np.random.Generator, channels: int) -> np.ndarray:
-    """Gamma, contrast, brightness and (for RGB) a gain a channel in one table, (256,) or (1, 256, 3) uint8."""
+    """Gamma, contrast, brightness and (for RGB) a gain per channel in one table, (256,) or (1, 256, 3) uint8.
+
+    Args:
+        config: how strong.
+        rng: the random numbers.
+        channels: 1 or 3.
+    """
     curve = (_RAMP ** factor(rng, config.gamma) - 0.5) * factor(rng, config.contrast) + 0.5
     curve += between(rng, -config.brightness, config.brightness)
     if channels == 3:
@@ -69,7 +81,13 @@ def tone_table(config: AugmentConfig, rng: np.random.Generator, channels: int) -
 
 
 def occlude(image: np.ndarray, largest: float, rng: np.random.Generator) -> np.ndarray:
-    """One or two turned rectangles or ellipses, up to ``largest`` * side long, flat, blotched or cut from the image."""
+    """One or two rotated rectangles or ellipses over the picture: flat, blotched or cut from the image itself.
+
+    Args:
+        image: (S, S) or (S, S, 3) uint8.
+        largest: their largest length, in sides.
+        rng: the random numbers.
+    """
     side = image.shape[0]
     image = image.copy()
     for _ in range(1 + (rng.random() < 0.3)):
@@ -96,7 +114,12 @@ def _texture(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def motion_kernel(longest: float, rng: np.random.Generator) -> np.ndarray:
-    """A line through the centre, 2 px to ``longest`` px long, in a random direction; sums to 1, so light is kept."""
+    """A line through the center in a random direction, from 2 px long on; sums to 1, so brightness is kept.
+
+    Args:
+        longest: in pixels.
+        rng: the random numbers.
+    """
     length = between(rng, 2, max(2.0, longest))
     angle = np.pi * rng.random()
     half = int(np.ceil(length / 2))
@@ -108,14 +131,24 @@ def motion_kernel(longest: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def low_resolution(image: np.ndarray, scale: float) -> np.ndarray:
-    """Down to ``scale`` of the size and back up, as a face that was far away."""
+    """Down to a smaller size and back up, as a face that was far away.
+
+    Args:
+        image: (S, S) or (S, S, 3) uint8.
+        scale: of the smaller size, 0 to 1.
+    """
     side = image.shape[0]
     small = max(8, round(side * scale))
     return cv2.resize(cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA), (side, side))
 
 
 def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    """The artefacts of one round through a JPEG file."""
+    """The artifacts of one round through a JPEG file.
+
+    Args:
+        image: (S, S) or (S, S, 3) uint8.
+        quality: 1 to 100.
+    """
     data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
 
@@ -128,7 +161,13 @@ def _noise_bank(channels: int) -> np.ndarray:
 
 
 def add_noise(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise of ``sigma`` grey levels, from a random window of a stored bank (far faster than drawing it)."""
+    """Gaussian noise from a random window of a stored bank, which is far faster than drawing it.
+
+    Args:
+        image: (S, S) or (S, S, 3) uint8.
+        sigma: in gray levels.
+        rng: the random numbers.
+    """
     side = image.shape[0]
     bank = _noise_bank(1 if image.ndim == 2 else 3)
     if side > _BANK_SIDE:

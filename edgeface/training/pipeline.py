@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from itertools import islice
@@ -22,6 +22,7 @@ import numpy as np
 
 from edgeface.errors import InputError
 from edgeface.markup import markup
+from edgeface.schema import must
 from edgeface.training.augment import AugmentConfig, augment
 
 if TYPE_CHECKING:
@@ -37,21 +38,21 @@ _SHUFFLE = 1 << 63
 
 
 @dataclass(frozen=True)
-class Source:
-    """Faces to draw from.
-
-    ``weight``: its share of the faces ("mixed") or of the batches ("alternate"), against the others'.
-    ``markups``: only these are used (None: all it has). ``pose``: False masks its poses. ``skipped``: "id: reason" of
-    the faces that could not be used and are not in ``faces``. ``copies``: how many in ``faces`` are copies of others.
-    """
+class LoadedSource:
+    """The faces of a config's source, to draw from."""
 
     faces: CutFaces
     weight: float
+    """Its share of the faces ("mixed") or of the batches ("alternate"), relative to the others'."""
     name: str
     markups: tuple[str, ...] | None = None
+    """Only these are used; None: all it has."""
     pose: bool = True
+    """False masks its poses."""
     skipped: tuple[str, ...] = ()
+    """``id: reason`` of the faces that could not be used and are not in ``faces``."""
     copies: int = 0
+    """How many in ``faces`` are copies of others."""
 
     @property
     def distinct(self) -> int:
@@ -79,38 +80,58 @@ class Source:
             )
 
 
+@dataclass(frozen=True)
+class Views:
+    """What a network sees of a face, and how many faces a batch holds."""
+
+    side: int
+    """Side of the images in pixels."""
+    channels: int
+    """1 (gray) or 3 (RGB)."""
+    markups: tuple[str, ...]
+    """The network's heads."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    seed: int = 0
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        for name in ("side", "batch_size"):
+            must(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        must(self.channels in (1, 3), "channels", "1 or 3", self.channels)
+        must(0 <= self.seed < _SHUFFLE, "seed", "at least 0", self.seed)
+        for name in self.markups:
+            markup(name)
+
+
 def batches(
-    sources: Sequence[Source],
-    config: AugmentConfig,
-    markups: Sequence[str],
-    side: int,
-    channels: int,
-    batch_size: int,
-    seed: int,
+    sources: Sequence[LoadedSource],
+    views: Views,
+    *,
     start_step: int = 0,
     mode: Mode = "mixed",
     threads: int | None = None,
     prefetch: int = 8,
     rows: tuple[int, int] | None = None,
 ) -> grain.IterDataset:
-    """A grain dataset of (x, y), in effect without end, from ``start_step`` on.
+    """A grain dataset of (x, y), in effect without end. ``model.fit(batches(...), steps_per_epoch=n)`` works on every
+    backend.
 
     x = {"image": (B, side, side, channels) float32, raw 0..255}; y = {markup: (B, K, 2) float32 in the crop's [0, 1]}
-    for every one of ``markups`` and "pose": (B, 3) degrees; NaN where a label is unknown, hidden or outside.
+    for every one of the views' markups and "pose": (B, 3) degrees; NaN where a label is unknown, hidden or outside.
 
-    "mixed" draws every batch over all sources by weight; "alternate" takes one source a batch, in turn, so that only
-    the heads whose markup it carries are trained by it (AC-DC, sec. 3). Each source is drawn without replacement,
-    reshuffled when it is through. ``threads`` (None: one a core, 2 to ``prefetch``) fill a buffer of ``prefetch``
-    batches; 0 makes each batch when asked for.
+    Args:
+        sources: what to draw from, each without replacement and reshuffled when it is through.
+        views: what becomes of a face.
+        start_step: the first batch's number.
+        mode: "mixed" draws every batch over all sources by weight; "alternate" takes one source per batch, in turn, so
+            that only the heads whose markup it carries are trained by it (AC-DC, sec. 3).
+        threads: how many fill the buffer; None: one per core, 2 to ``prefetch``; 0 makes each batch when asked for.
+        prefetch: batches in the buffer.
+        rows: [start, stop) of every batch, for one of several processes that make a batch together; None: all.
 
-    rows: [start, stop) of every batch, for one of several processes that make a batch together; None: all.
-
-    ``model.fit(batches(...), steps_per_epoch=n)`` works on every backend. A face that cannot be used raises
-    InputError with its source and id.
+    InputError names source and id of a face that cannot be used.
     """
-    faces = FaceBatches(
-        tuple(sources), config, tuple(markups), side, channels, batch_size, seed, start_step, mode, rows
-    )
+    faces = FaceBatches(tuple(sources), views, start_step=start_step, mode=mode, rows=rows)
     if threads is None:
         threads = min(max(2, cores()), prefetch)
     # Without these options grain reads with 16 threads, 500 batches ahead.
@@ -127,60 +148,54 @@ def cores() -> int:
 class FaceBatches:
     """Random access to batches: item i is batch ``start_step + i``. A grain RandomAccessDataSource."""
 
-    sources: tuple[Source, ...]
-    config: AugmentConfig
-    markups: tuple[str, ...]
-    side: int
-    channels: int
-    batch_size: int
-    seed: int
+    sources: tuple[LoadedSource, ...]
+    views: Views
+    _: KW_ONLY
     start_step: int = 0
     mode: Mode = "mixed"
     rows: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        if not self.sources:
-            raise InputError("sources must name at least one source. Received: none")
-        for name in ("side", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1. Received: {getattr(self, name)}")
-        if self.channels not in (1, 3):
-            raise InputError(f"channels must be 1 or 3. Received: {self.channels}")
-        if self.mode not in ("mixed", "alternate"):
-            raise InputError(f"mode must be mixed or alternate. Received: {self.mode!r}")
-        if not (0 <= self.seed < _SHUFFLE and 0 <= self.start_step < STEPS):
-            raise InputError(f"seed and start_step must not be negative. Received: {self.seed}, {self.start_step}")
-        if self.rows is not None and not 0 <= self.rows[0] < self.rows[1] <= self.batch_size:
-            raise InputError(f"rows must lie in a batch of {self.batch_size}. Received: {self.rows}")
-        for name in self.markups:
-            markup(name)
+        size = self.views.batch_size
+        must(len(self.sources) > 0, "sources", "at least one", self.sources)
+        must(self.mode in ("mixed", "alternate"), "mode", "mixed or alternate", self.mode)
+        must(0 <= self.start_step < STEPS, "start_step", "at least 0", self.start_step)
+        inside = self.rows is None or 0 <= self.rows[0] < self.rows[1] <= size
+        must(inside, "rows", f"in a batch of {size}", self.rows)
 
     def __len__(self) -> int:
         return STEPS - self.start_step
 
     def __getitem__(self, item: int) -> Batch:
-        step = self.start_step + item
-        start, stop = self.rows or (0, self.batch_size)
-        image = np.empty((stop - start, self.side, self.side, self.channels), np.float32)
-        y = empty_targets(stop - start, self.markups)
+        step, views = self.start_step + item, self.views
+        start, stop = self.rows or (0, views.batch_size)
+        image = np.empty((stop - start, views.side, views.side, views.channels), np.float32)
+        y = empty_targets(stop - start, views.markups)
         for i, row in enumerate(range(start, stop)):
             source, face = self.drawn(step, row)
-            rng = _stream(self.seed, step * self.batch_size + row)
-            image[i] = place(self.sources[source], face, self.config, self.markups, y, i, rng, image.shape[1:])
+            rng = _stream(views.seed, step * views.batch_size + row)
+            image[i], known = view_of(self.sources[source], face, views, rng)
+            for name, target in known.items():
+                y[name][i] = target
         return {"image": image}, y
 
     def drawn(self, step: int, row: int) -> tuple[int, int]:
-        """(source, face) of a row of a batch."""
+        """(source, face) of a row of a batch.
+
+        Args:
+            step: the batch.
+            row: of it.
+        """
         turn, before, per_cycle = _cycle(tuple(s.weight for s in self.sources))
-        draw = step if self.mode == "alternate" else step * self.batch_size + row
+        draw = step if self.mode == "alternate" else step * self.views.batch_size + row
         cycles, place_in_cycle = divmod(draw, len(turn))
         source = int(turn[place_in_cycle])
         earlier = cycles * int(per_cycle[source]) + int(before[place_in_cycle])
         if self.mode == "alternate":
-            earlier = earlier * self.batch_size + row
+            earlier = earlier * self.views.batch_size + row
         count = len(self.sources[source].faces.images)
         epoch, position = divmod(earlier, count)
-        return source, int(_shuffled(self.seed, source, epoch, count)[position])
+        return source, int(_shuffled(self.views.seed, source, epoch, count)[position])
 
 
 def _stream(seed: int, address: int) -> np.random.Generator:
@@ -192,45 +207,38 @@ def _stream(seed: int, address: int) -> np.random.Generator:
 
 
 def empty_targets(count: int, markups: Sequence[str]) -> dict[str, np.ndarray]:
-    """All-NaN targets of ``count`` faces."""
+    """All-NaN targets.
+
+    Args:
+        count: of faces.
+        markups: the network's heads.
+    """
     y = {name: np.full((count, markup(name).size, 2), np.nan, np.float32) for name in markups}
     y["pose"] = np.full((count, 3), np.nan, np.float32)
     return y
 
 
-def place(
-    source: Source,
-    face: int,
-    config: AugmentConfig,
-    markups: Sequence[str],
-    y: dict[str, np.ndarray],
-    row: int,
-    rng: np.random.Generator,
-    shape: tuple[int, int, int],
-) -> np.ndarray:
-    """One view of one face: its labels go into row ``row`` of ``y``, its (S, S, C) uint8 image is returned."""
-    packed = source.faces
-    allowed = packed.landmarks if source.markups is None else source.markups
-    names = [name for name in markups if name in packed.landmarks and name in allowed]
+def view_of(
+    source: LoadedSource, face: int, views: Views, rng: np.random.Generator
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """One view of one face: its (S, S, C) uint8 image, and the targets that the source knows.
+
+    Args:
+        source: where the face is from.
+        face: its index there.
+        views: what becomes of it.
+        rng: the random numbers; the same ones give the same view.
+    """
+    has = source.faces.landmarks
+    allowed = has if source.markups is None else source.markups
+    names = [name for name in views.markups if name in has and name in allowed]
     try:
-        image, points, pose = augment(
-            packed.images[face],
-            {name: packed.landmarks[name][face] for name in names},
-            {name: packed.visible[name][face] for name in names},
-            packed.pose_deg[face],
-            packed.box_xyxy[face],
-            config,
-            rng,
-            shape[0],
-            shape[2],
+        image, targets, pose = augment(
+            source.faces.face(face, names), views.augment, rng, side=views.side, channels=views.channels
         )
     except (ValueError, TypeError, cv2.error) as error:
-        raise InputError(f"face {packed.ids[face]} of source {source.name} cannot be used: {error}") from error
-    for name in names:
-        y[name][row] = points[name]
-    if source.pose:
-        y["pose"][row] = pose
-    return image
+        raise InputError(f"face {source.faces.ids[face]} of source {source.name} cannot be used: {error}") from error
+    return image, targets | ({"pose": pose} if source.pose else {})
 
 
 @lru_cache(maxsize=8)
@@ -262,7 +270,13 @@ def _shuffled(seed: int, source: int, epoch: int, count: int) -> np.ndarray:
 
 
 def measure_throughput(dataset: Iterable[Batch], steps: int = 20, warmup: int = 2) -> float:
-    """Faces a second that the dataset delivers when nothing else runs, over ``steps`` batches after ``warmup``."""
+    """Faces per second that the dataset delivers when nothing else runs.
+
+    Args:
+        dataset: of batches.
+        steps: batches to time.
+        warmup: batches before them.
+    """
     iterator = iter(dataset)
     for _ in islice(iterator, warmup):
         pass

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import multiprocessing
 import os
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from functools import partial
@@ -26,17 +26,19 @@ from edgeface.datasets.synthetic import face_seed, render_face
 from edgeface.errors import InputError
 from edgeface.files import read_json, write_json
 from edgeface.training.config import SourceConfig, TrainConfig
-from edgeface.training.pipeline import Source
+from edgeface.training.pipeline import LoadedSource
 from edgeface.training.pose_balance import balance_poses
 from edgeface.training.usable_faces import cut_usable_faces, faces_without_label, unknown_labels
+
+log = logging.getLogger("edgeface")
 
 SLICE = 250
 """Faces rendered by one job; a single job is done in this process."""
 TURN_SEED = 0
-"""Of the turned views, which are the same in every run."""
+"""Seed of the profile views, which are the same in every run."""
 RENDER_SIDE = 128
 """Side of the rendered pictures, as `edgeface.datasets.load` gives them."""
-SAID = 20
+SHOWN = 20
 """Faces left out that are named in the log; the record names all."""
 SHARED = {"300w_lp": "300w", "aflw": "aflw2000_3d", "aflw_full": "aflw2000_3d"}
 """Datasets as their authors ship them that hold faces on which another is scored: 300W-LP has 300W's test faces,
@@ -59,10 +61,13 @@ def seen_by_validation(config: TrainConfig) -> list[str]:
     return lines
 
 
-def load_sources(
-    config: TrainConfig, markups: tuple[str, ...], cache: Path, say: Callable[[str], None]
-) -> list[Source]:
-    """Every source of the config, cut out; a message a source. markups: the network's heads.
+def load_sources(config: TrainConfig, markups: tuple[str, ...], cache: Path) -> list[LoadedSource]:
+    """The faces of every source of the config; logs what each has and lacks.
+
+    Args:
+        config: the run.
+        markups: the network's heads.
+        cache: the folder that keeps cut-out faces.
 
     InputError: a source labels none of the heads, or a set cannot be read.
     """
@@ -86,9 +91,10 @@ def load_sources(
             )
         drawn = balance_poses(faces, s.pose_balance) if s.pose_balance else faces
         more = f", {len(drawn)} with copies of rare poses" if s.pose_balance else ""
-        say(f"source {label}: {len(faces)} faces{more}, weight {s.weight:g}, {', '.join(used) or 'pose alone'}")
-        _say_what_is_lacking(label, faces, used, pose, skipped, say)
-        sources.append(Source(drawn, s.weight, label, s.markups or None, pose, skipped, len(drawn) - len(faces)))
+        labels = ", ".join(used) or "pose alone"
+        log.info("source %s: %d faces%s, weight %g, %s", label, len(faces), more, s.weight, labels)
+        _log_what_is_lacking(label, faces, used, pose, skipped)
+        sources.append(LoadedSource(drawn, s.weight, label, s.markups or None, pose, skipped, len(drawn) - len(faces)))
     return sources
 
 
@@ -108,37 +114,46 @@ def _with_fitted_heads(faces: CutFaces, yaw_scale: float, fitted_yaw: float) -> 
     return replace(laid, pose_deg=pose)
 
 
-def _say_what_is_lacking(
-    label: str,
-    faces: CutFaces,
-    used: tuple[str, ...],
-    pose: bool,
-    skipped: tuple[str, ...],
-    say: Callable[[str], None],
+def _log_what_is_lacking(
+    label: str, faces: CutFaces, used: tuple[str, ...], pose: bool, skipped: tuple[str, ...]
 ) -> None:
     if skipped:
-        say(f"source {label}: {len(skipped)} of {len(faces) + len(skipped)} faces cannot be used and are left out:")
-        for reason in skipped[:SAID]:
-            say(f"  {reason}")
-        if len(skipped) > SAID:
-            say(f"  and {len(skipped) - SAID} more, all of them in the run's config.json")
+        total = len(faces) + len(skipped)
+        log.warning("source %s: %d of %d faces cannot be used and are left out:", label, len(skipped), total)
+        for reason in skipped[:SHOWN]:
+            log.warning("  %s", reason)
+        if len(skipped) > SHOWN:
+            log.warning("  and %d more, all of them in the run's config.json", len(skipped) - SHOWN)
     unknown = unknown_labels(faces, used, pose)
     if unknown:
         parts = [f"{c['unknown']} of {name} on {c['on faces']} faces" for name, c in unknown.items()]
         idle = faces_without_label(faces, used, pose)
-        parts.append(f"{idle} faces teach nothing" if idle else "every face teaches something")
-        say(f"source {label}: unknown labels, left out of the loss: {', '.join(parts)}")
+        parts.append(f"{idle} faces without usable labels" if idle else "every face has a usable label")
+        log.info("source %s: unknown labels, left out of the loss: %s", label, ", ".join(parts))
 
 
 def faces_of_source(source: SourceConfig, size: int, scale: float, cache: Path) -> CutFaces:
-    """One set, from the cache where the same faces were cut out by the same code before."""
+    """The faces of one source, from the cache where the same faces were cut out by the same code before.
+
+    Args:
+        source: an entry of a config.
+        size: side of the crops in pixels.
+        scale: side of the crops over the longer side of the face box.
+        cache: the folder that keeps cut-out faces.
+    """
     return faces_and_skipped(source, size, scale, cache)[0]
 
 
 def faces_and_skipped(source: SourceConfig, size: int, scale: float, cache: Path) -> tuple[CutFaces, tuple[str, ...]]:
-    """`faces_of_source` and "id: reason" of the faces left out, which the cache keeps beside the others.
+    """`faces_of_source`, and "id: reason" of the faces left out, which the cache keeps beside the others.
 
-    A mended image is not noticed (a run that goes on must see the faces it began with): remove the cached file.
+    A repaired image is not noticed, since a run that goes on must see the faces it began with: remove the cached file.
+
+    Args:
+        source: an entry of a config.
+        size: side of the crops in pixels.
+        scale: side of the crops over the longer side of the face box.
+        cache: the folder that keeps cut-out faces.
     """
     kind = f"-turned{source.profile_views}" if source.profile_views else ""
     path = cache / f"{source.set}-{source.split or 'all'}{kind}-{_key(source, size, scale)}.npz"

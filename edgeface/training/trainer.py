@@ -69,11 +69,28 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def make_optimizer(
-    rate: float, steps: int, shape: ScheduleName, warmup: int, power: float, clip: float, ema: float
+    rate: float,
+    steps: int,
+    *,
+    schedule: ScheduleName = "polynomial",
+    warmup: int = 0,
+    power: float = 0.9,
+    clip: float = 0.0,
+    ema: float = 0.0,
 ) -> keras.optimizers.Optimizer:
-    """Adam (AC-DC; CCR names none). clip: largest global norm, 0 = off. ema: decay of averaged weights, 0 = off."""
+    """Adam (AC-DC's; CCR names none).
+
+    Args:
+        rate: the largest learning rate.
+        steps: of the whole run.
+        schedule: what the rate does after the warm-up, see `Schedule`.
+        warmup: steps of linear growth from 0.
+        power: of the polynomial schedule.
+        clip: largest global norm of a gradient; 0 = no limit.
+        ema: decay of averaged weights; 0 = off.
+    """
     return keras.optimizers.Adam(
-        Schedule(rate, steps, shape, warmup, power),
+        Schedule(rate, steps, schedule, warmup, power),
         global_clipnorm=clip or None,
         use_ema=ema > 0,
         ema_momentum=ema or 0.99,

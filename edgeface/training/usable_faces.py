@@ -27,7 +27,13 @@ def cut_usable_faces(samples: Sequence[FaceSample], size: int, scale: float) -> 
     """`cut_faces` of the faces that can be used, and "id: reason" of those that cannot.
 
     Unusable: an image that cannot be read, a box without a size, a pose that is infinite, no label at all.
-    InputError where more than `MAX_SKIPPED` of them are.
+
+    Args:
+        samples: the faces.
+        size: side of the crops in pixels.
+        scale: side of the crops over the longer side of the face box.
+
+    InputError where more than `MAX_SKIPPED` of them are unusable.
     """
     skipped: dict[int, str] = {}
     framed = []
@@ -93,7 +99,12 @@ def _known(points: np.ndarray) -> np.ndarray:
 def unknown_labels(faces: CutFaces, markups: Sequence[str], pose: bool = True) -> dict[str, dict[str, Any]]:
     """What no loss will see: {markup or "pose": {"unknown", "on faces", "faces without any"}}, all-known ones left out.
 
-    unknown: points or angles that are NaN.
+    Args:
+        faces: the faces.
+        markups: those that are used.
+        pose: whether poses are.
+
+    ``unknown`` counts points or angles that are NaN.
     """
     masks = {name: _known(faces.landmarks[name]) for name in markups if name in faces.landmarks}
     if pose:
@@ -110,7 +121,13 @@ def unknown_labels(faces: CutFaces, markups: Sequence[str], pose: bool = True) -
 
 
 def faces_without_label(faces: CutFaces, markups: Sequence[str], pose: bool = True) -> int:
-    """How many faces teach nothing: none of the markups' points is known, nor an angle of the pose."""
+    """How many faces have no usable label: none of the markups' points is known, nor an angle of the pose.
+
+    Args:
+        faces: the faces.
+        markups: those that are used.
+        pose: whether poses are.
+    """
     taught = np.isfinite(faces.pose_deg).any(axis=1) if pose else np.zeros(len(faces), bool)
     for name in markups:
         if name in faces.landmarks:

@@ -96,11 +96,9 @@ def test_a_killed_run_goes_on_to_the_same_twin(eager, trained, tmp_path, monkeyp
         epochs.append(epoch)
         raise Killed
 
-    original = edgeface.convert.fine_tune.fit_network.__globals__["Monitor"].on_epoch_end
+    original = edgeface.convert.fine_tune.fit.__globals__["Monitor"].on_epoch_end
     with monkeypatch.context() as patch:
-        patch.setattr(
-            edgeface.convert.fine_tune.fit_network.__globals__["Monitor"], "on_epoch_end", killed_after_an_epoch
-        )
+        patch.setattr(edgeface.convert.fine_tune.fit.__globals__["Monitor"], "on_epoch_end", killed_after_an_epoch)
         with pytest.raises(Killed):
             fine_tune(trained, tmp_path / "b" / "twin", moving)
     assert epochs == [0] and not (tmp_path / "b" / "twin" / "qat.keras").exists()
@@ -178,8 +176,8 @@ def test_a_fresh_start_that_is_killed_goes_on_to_its_own_twin(eager, trained, tu
             patch.setattr(*place, killed)
             fine_tune(trained, out, other, resume=False)
         assert not (out / "qat.keras").exists() and not (out / "checkpoint.npz").exists()
-    said = []
-    info = read_info(fine_tune(trained, out, other, say=said.append))
+    with tiny.logged() as said:
+        info = read_info(fine_tune(trained, out, other))
     source = read_json(out / "source.json")
     assert info["training"]["options"] == source["options"] and source["options"]["calibration"] == "minmax"
     assert not [line for line in said if "already" in line or "going on" in line]

@@ -19,7 +19,7 @@ from edgeface.evaluation.networks import load_network
 from edgeface.evaluation.protocols import PROTOCOLS
 from edgeface.models.io import load_model
 from edgeface.training.checkpoint import read_rows
-from edgeface.training.pipeline import Source
+from edgeface.training.pipeline import LoadedSource
 from tests.training import tiny
 
 MTFL = PROTOCOLS["mtfl"]
@@ -94,9 +94,9 @@ def test_a_pack_holds_what_the_pipeline_would_use(pack):
 def test_faces_are_shared_out_by_weight_until_the_file_is_full():
     faces = cut_faces(tiny.samples(40), 32)
     sources = [
-        Source(faces, 3.0, "a"),
-        Source(faces, 1.0, "b"),
-        Source(faces.take(range(4)), 2.0, "c"),
+        LoadedSource(faces, 3.0, "a"),
+        LoadedSource(faces, 1.0, "b"),
+        LoadedSource(faces.take(range(4)), 2.0, "c"),
     ]
     rng = np.random.default_rng(0)
     chosen = chosen_faces(sources, [1000.0, 1000.0, 1000.0], 24_500, rng)

@@ -7,6 +7,7 @@ its own that a real SIGKILL ends: no handler, no flush, no `finally`.
 from __future__ import annotations
 
 import io
+import logging
 import os
 import random
 import signal
@@ -41,6 +42,8 @@ def born(out: Path, before: Callable[[], None] = lambda: None) -> int:
         os.dup2(log, 1)
         os.dup2(log, 2)
         before()
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("edgeface").setLevel(logging.INFO)
         from edgeface.training.train import train
 
         train(config(), out)

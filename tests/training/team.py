@@ -47,12 +47,12 @@ def halves(run) -> dict[str, float]:
     from edgeface.datasets.cut_faces import cut_faces
     from edgeface.models.presets import build
     from edgeface.training.losses import AcdcLoss, acdc_loss
-    from edgeface.training.pipeline import Source, batches
+    from edgeface.training.pipeline import LoadedSource, Views, batches
     from edgeface.training.train import network_config_of
 
     network = build(network_config_of(run))
-    source = Source(cut_faces(tiny.samples(12), run.cut_size), 1.0, "tiny")
-    faces = batches([source], run.augment, ("mtfl5",), 32, 1, 4, 0, threads=0)
+    source = LoadedSource(cut_faces(tiny.samples(12), run.cut_size), 1.0, "tiny")
+    faces = batches([source], Views(32, 1, ("mtfl5",), run.augment, 0, 4), threads=0)
     loss, moments = 0.0, 0.0
     for x, y in islice(iter(faces), 8):
         predicted = {k: np.asarray(v) for k, v in network(x["image"], training=False).items()}
@@ -76,21 +76,18 @@ def devices(folder: Path) -> dict:
 
     from edgeface.training.train import train
 
-    def quiet(text: str) -> None:
-        del text
-
     run = tiny.config()
-    train(run, folder / "one", say=quiet)
-    train(run, folder / "two", say=quiet, distribute=True)
+    train(run, folder / "one")
+    train(run, folder / "two", distribute=True)
     # Killed on one number of devices, gone on with on another.
     tiny.run_killed_at(run, folder / "one_two", 8, setattr)
     shutil.copytree(folder / "one_two", folder / "for_processes")
-    train(run, folder / "one_two", say=quiet, distribute=True)
+    train(run, folder / "one_two", distribute=True)
     tiny.run_killed_at(run, folder / "two_one", 8, setattr, distribute=True)
-    train(run, folder / "two_one", say=quiet)
-    train(tiny.config(precision="mixed_bfloat16"), folder / "half", say=quiet, distribute=True)
+    train(run, folder / "two_one")
+    train(tiny.config(precision="mixed_bfloat16"), folder / "half", distribute=True)
     try:
-        train(tiny.config(batch_size=3), folder / "odd", say=quiet, distribute=True)
+        train(tiny.config(batch_size=3), folder / "odd", distribute=True)
         refused = ""
     except ValueError as error:
         refused = str(error)
@@ -118,17 +115,17 @@ def process(folder: Path) -> dict:
     (folder / f"{index}.toml").write_text(tiny.TOML.format(more=MORE))
     command = ["train", str(folder / f"{index}.toml"), "--distribute", "--out"]
     # Process 0 sees a checkpoint of step 4, process 1 an empty folder.
-    errors, said = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(said):
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors):
         differing = cli.main([*command, str(folder / "for_processes" if index == "0" else folder / "elsewhere")])
-    with contextlib.redirect_stdout(said):
+    with tiny.logged() as said:
         code = cli.main([*command, str(folder / "for_processes")])
     import jax
 
     return {
         "differing": [differing, errors.getvalue()],
         "code": code,
-        "said": said.getvalue(),
+        "said": said,
         "processes": jax.process_count(),
         "devices": jax.device_count(),
         "wrote_elsewhere": sorted(path.name for path in folder.glob("elsewhere/*")),

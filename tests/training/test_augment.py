@@ -11,6 +11,7 @@ import pytest
 from edgeface import head_pose as headpose
 from edgeface.box import Box
 from edgeface.crop import square_crop, warp
+from edgeface.datasets.cut_faces import CutFace
 from edgeface.datasets.synthetic import render_params, sample_params
 from edgeface.errors import InputError
 from edgeface.markup import IBUG68_3D, MTFL5, markup
@@ -28,7 +29,8 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 def one(image, landmarks, config, seed=0, side=128, channels=1, visible=None, pose=(0, 0, 0), box=BOX):
     visible = visible or {name: np.ones(len(xy), bool) for name, xy in landmarks.items()}
-    return augment(image, landmarks, visible, np.array(pose, np.float32), box, config, rng(seed), side, channels)
+    face = CutFace(image, landmarks, visible, np.array(pose, np.float32), box)
+    return augment(face, config, rng(seed), side=side, channels=channels)
 
 
 def noise_image() -> np.ndarray:

@@ -95,7 +95,7 @@ def test_a_full_disk_at_every_write_ends_clearly_and_the_run_goes_on(small_disk,
     (small_disk / "ballast").unlink()
 
     assert cli.main(run) == 0
-    assert "going on from step 6 of 6" in capfd.readouterr().out
+    assert "going on from step 6 of 6" in capfd.readouterr().err
     whole, parts = (load_model(folder / "model.keras")[0].get_weights() for folder in (tmp_path / "whole", small_disk))
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)  # threads may sum in another order, see test_train

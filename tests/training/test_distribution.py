@@ -15,7 +15,7 @@ import pytest
 from edgeface.datasets.cut_faces import cut_faces
 from edgeface.errors import InputError
 from edgeface.training.distribution import Team, distributed, team
-from edgeface.training.pipeline import FaceBatches, Source
+from edgeface.training.pipeline import FaceBatches, LoadedSource, Views
 from tests.training import tiny
 
 ROOT = Path(__file__).parents[2]
@@ -89,23 +89,23 @@ def test_two_processes_go_on_with_one_devices_checkpoint(two_devices, jax_env):
         code, message = found["differing"]
         assert code == 2 and "all 2 processes must see the same folder and faces. Received: other ones on" in message
         assert found["code"] == 0
-    assert "going on from step 4 of 10" in first["said"] and second["said"] == ""
+    assert "going on from step 4 of 10" in first["said"] and second["said"] == []
     assert second["wrote_elsewhere"] == []
     assert first["apart"]["weights"] < SUMS and first["apart"]["loss"] < SUMS
 
 
 def test_processes_draw_the_rows_of_one_batch():
-    source = Source(cut_faces(tiny.samples(12), 48), 1.0, "tiny")
+    source = LoadedSource(cut_faces(tiny.samples(12), 48), 1.0, "tiny")
 
     def drawn(rows):
-        config = tiny.config().augment
-        return FaceBatches((source,), config, ("mtfl5",), 32, 1, 6, seed=3, start_step=5, rows=rows)[2]
+        views = Views(32, 1, ("mtfl5",), tiny.config().augment, seed=3, batch_size=6)
+        return FaceBatches((source,), views, start_step=5, rows=rows)[2]
 
     (x, y), parts = drawn(None), [drawn(Team(2, 2, process).rows(6)) for process in range(2)]
     np.testing.assert_array_equal(x["image"], np.concatenate([part[0]["image"] for part in parts]))
     for name in y:
         np.testing.assert_array_equal(y[name], np.concatenate([part[1][name] for part in parts]))
-    with pytest.raises(InputError, match=r"rows must lie in a batch of 6. Received: \(3, 7\)"):
+    with pytest.raises(InputError, match=r"rows must be in a batch of 6. Received: \(3, 7\)"):
         drawn((3, 7))
 
 

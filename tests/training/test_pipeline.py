@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from edgeface.markup import markup
 from edgeface.training.augment import AugmentConfig
 from edgeface.training.pipeline import (
     FaceBatches,
-    Source,
+    LoadedSource,
+    Views,
     _cycle,
     batches,
     measure_throughput,
@@ -46,13 +48,22 @@ def faces(count: int, markups=("ibug68",), seed: int = 0, pose: bool = True) -> 
     )
 
 
-def two_sources() -> tuple[Source, Source]:
-    return Source(faces(7), 1.0, "a"), Source(faces(5, ("ibug68_3d", "mtfl5"), 1), 1.0, "b", ("ibug68_3d",), False)
+def two_sources() -> tuple[LoadedSource, LoadedSource]:
+    return LoadedSource(faces(7), 1.0, "a"), LoadedSource(
+        faces(5, ("ibug68_3d", "mtfl5"), 1), 1.0, "b", ("ibug68_3d",), False
+    )
 
 
 def make(sources=None, markups=("ibug68", "ibug68_3d", "mtfl5"), **options):
-    chosen = dict(config=AugmentConfig(), markups=markups, side=32, channels=1, batch_size=4, seed=3) | options
-    return batches(sources or two_sources(), **chosen)
+    names = {field.name for field in fields(Views)}
+    views = dict(side=32, channels=1, markups=markups, batch_size=4, seed=3) | {
+        k: options.pop(k) for k in names & set(options)
+    }
+    return batches(sources or two_sources(), Views(**views), **options)
+
+
+def plan_of(sources, markups=("ibug68",), batch_size=4, seed=0, channels=1, **options) -> FaceBatches:
+    return FaceBatches(sources, Views(32, channels, markups, AugmentConfig.none(), seed, batch_size), **options)
 
 
 def assert_same(first, second):
@@ -77,7 +88,7 @@ def test_a_batch_is_as_promised():
 
 
 def test_each_face_carries_the_labels_of_its_source_and_no_other():
-    plan = FaceBatches(two_sources(), AugmentConfig.none(), ("ibug68", "ibug68_3d", "mtfl5"), 32, 1, 4, 3)
+    plan = plan_of(two_sources(), ("ibug68", "ibug68_3d", "mtfl5"), seed=3)
     _, y = plan[0]
     owners = [plan.drawn(0, row)[0] for row in range(4)]
     assert set(owners) == {0, 1}
@@ -99,7 +110,7 @@ def test_resuming_at_a_step_gives_the_very_same_batches(mode):
 
 
 def test_one_pass_shows_every_face_once_and_the_next_in_another_order():
-    plan = FaceBatches((Source(faces(30), 1.0, "a"),), AugmentConfig.none(), ("ibug68",), 32, 1, 7, 0)
+    plan = plan_of((LoadedSource(faces(30), 1.0, "a"),), batch_size=7)
     drawn = [plan.drawn(step, row)[1] for step in range(20) for row in range(7)][:120]
     passes = [drawn[i : i + 30] for i in range(0, 120, 30)]
     assert all(sorted(p) == list(range(30)) for p in passes)
@@ -107,20 +118,20 @@ def test_one_pass_shows_every_face_once_and_the_next_in_another_order():
 
 
 def test_a_face_looks_different_each_time():
-    only = (Source(faces(1), 1.0, "a"),)
+    only = (LoadedSource(faces(1), 1.0, "a"),)
     x, _ = next(iter(make(only, ("ibug68",))))
     assert len({view.tobytes() for view in x["image"]}) == 4
 
 
 def test_mixed_follows_the_weights_in_every_stretch():
-    sources = (Source(faces(50), 3.0, "a"), Source(faces(9, seed=1), 1.0, "b"))
-    plan = FaceBatches(sources, AugmentConfig.none(), ("ibug68",), 32, 1, 8, 0)
+    sources = (LoadedSource(faces(50), 3.0, "a"), LoadedSource(faces(9, seed=1), 1.0, "b"))
+    plan = plan_of(sources, batch_size=8)
     for step in range(5):
         assert Counter(plan.drawn(step, row)[0] for row in range(8)) == {0: 6, 1: 2}
 
 
 def test_alternate_takes_one_source_a_batch_in_turn():
-    plan = FaceBatches(two_sources(), AugmentConfig.none(), ("ibug68",), 32, 1, 4, 0, mode="alternate")
+    plan = plan_of(two_sources(), mode="alternate")
     owners = [{plan.drawn(step, row)[0] for row in range(4)} for step in range(6)]
     assert owners in ([{0}, {1}] * 3, [{1}, {0}] * 3)
     shown = [plan.drawn(step, row)[1] for step in range(0, 14, 2) for row in range(4)]
@@ -152,12 +163,12 @@ def test_an_odd_face_is_named_before_anything_runs(field, value):
     broken = faces(6)
     getattr(broken, field)[4] = value
     with pytest.raises(InputError, match="face face0_4 of source bad must have a box with a side above 0 and a pose"):
-        Source(broken, 1.0, "bad")
+        LoadedSource(broken, 1.0, "bad")
 
 
 @pytest.mark.parametrize("threads", [0, 2])
 def test_a_face_that_fails_on_the_way_is_named(threads):
-    source = Source(faces(6), 1.0, "bad")
+    source = LoadedSource(faces(6), 1.0, "bad")
     source.faces.box_xyxy[4] = 20
     with pytest.raises(InputError, match="face face0_4 of source bad cannot be used: box must have a positive side"):
         list(islice(make((source,), ("ibug68",), threads=threads), 2))
@@ -169,7 +180,7 @@ def test_a_face_that_fails_on_the_way_is_named(threads):
         ({"mode": "both"}, "mode must be mixed or alternate"),
         ({"channels": 2}, "channels must be 1 or 3"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"seed": -1}, "seed and start_step must not be negative"),
+        ({"seed": -1}, "seed must be at least 0"),
         ({"markups": ("ibug69",)}, "markup must be one of"),
     ],
 )
@@ -179,19 +190,19 @@ def test_bad_settings_are_refused_before_anything_runs(wrong, message):
 
 
 def test_bad_sources_are_refused():
-    with pytest.raises(InputError, match="sources must name at least one"):
-        FaceBatches((), AugmentConfig(), ("ibug68",), 32, 1, 4, 0)
+    with pytest.raises(InputError, match="sources must be at least one"):
+        plan_of(())
     with pytest.raises(InputError, match="weight of source a must be above 0"):
-        Source(faces(2), 0.0, "a")
+        LoadedSource(faces(2), 0.0, "a")
     with pytest.raises(InputError, match=r"markups of source a must be among \['ibug68'\]. Received: \['wflw98'\]"):
-        Source(faces(2), 1.0, "a", ("wflw98",))
+        LoadedSource(faces(2), 1.0, "a", ("wflw98",))
     with pytest.raises(InputError, match="source a must hold at least one face"):
-        Source(faces(0), 1.0, "a")
+        LoadedSource(faces(0), 1.0, "a")
 
 
 def test_without_augmentation_a_batch_is_plain_crops():
     packed = faces(5)
-    plain = FaceBatches((Source(packed, 1.0, "set0"),), AugmentConfig.none(), ("ibug68", "mtfl5"), 32, 3, 5, seed=0)
+    plain = plan_of((LoadedSource(packed, 1.0, "set0"),), ("ibug68", "mtfl5"), 5, channels=3)
     x, y = plain[0]
     drawn = [plain.drawn(0, row)[1] for row in range(5)]
     assert sorted(drawn) == [0, 1, 2, 3, 4]
@@ -228,7 +239,7 @@ def fit_takes_the_batches_in_order() -> None:
         net.compile(keras.optimizers.SGD(1e-3), loss={"ibug68": masked, "pose": masked})
         return net
 
-    options = dict(sources=(Source(faces(9), 1.0, "a"),), markups=("ibug68",))
+    options = dict(sources=(LoadedSource(faces(9), 1.0, "a"),), markups=("ibug68",))
     fitted, stepped = model(), model()
     history = fitted.fit(make(**options), steps_per_epoch=3, epochs=2, shuffle=False, verbose=0)
     assert np.isfinite(history.history["loss"]).all()

@@ -30,12 +30,12 @@ def test_faces_without_poses_stay(poses):
     np.testing.assert_array_equal(copies(poses, 1.0), np.ones(len(poses), int))
 
 
-def test_a_record_counts_faces_and_how_often_they_are_drawn(tmp_path):
+def test_a_record_counts_faces_and_how_often_they_are_drawn(tmp_path, said):
     faces = {"set": "synthetic", "split": "train", "limit": 16, "pose_balance": 1.0}
     config = tiny.config(steps=2, epoch_steps=2, validation=None, sources=[faces])
-    out, said = tmp_path / "runs" / "even", []
+    out = tmp_path / "runs" / "even"
     for _ in range(2):
-        train(config, out, say=said.append)
+        train(config, out)
         (facts,) = read_json(out / "config.json")["sources"]
         assert facts["faces"] == 16 < facts["drawn"] <= 16 * MOST
         assert any(f"16 faces, {facts['drawn']} with copies of rare poses" in line for line in said)

@@ -25,6 +25,7 @@ from edgeface.training import source_faces as sources
 from edgeface.training.config import SourceConfig, TrainConfig
 from edgeface.training.source_faces import faces_of_source, load_sources
 from edgeface.training.usable_faces import cut_usable_faces
+from tests.training import tiny
 
 SET = {"set": "synthetic", "split": "train", "limit": 4}
 
@@ -34,8 +35,9 @@ def config(**source) -> TrainConfig:
 
 
 def load(made: TrainConfig, cache):
-    said: list[str] = []
-    return load_sources(made, ("ibug68", "ibug68_3d"), cache, said.append), said
+    """The sources and what was logged of them."""
+    with tiny.logged() as said:
+        return load_sources(made, ("ibug68", "ibug68_3d"), cache), said
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,10 @@ from edgeface.files import read_json, write_json
 from edgeface.models.io import load_model, save_model
 from edgeface.models.presets import build
 from edgeface.schema import as_dict
-from edgeface.training.pipeline import Source
-from edgeface.training.train import _check_same, head_fit_facts, network_config_of, start_from, train, untrained_heads
+from edgeface.training.pipeline import LoadedSource
+from edgeface.training.records import head_fit_facts
+from edgeface.training.run import check_same
+from edgeface.training.train import network_config_of, start_from, train, untrained_heads
 from edgeface.training.trainer import Schedule
 from tests.training import tiny
 
@@ -41,16 +43,12 @@ def tiny_faces(monkeypatch):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> tuple[Path, list[str]]:
-    """One run that several tests look at, and what it said."""
-    out, said = tmp_path_factory.mktemp("finished") / "run", []
-    with pytest.MonkeyPatch.context() as patch:
+    """One run that several tests look at, and what it logged."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    with pytest.MonkeyPatch.context() as patch, tiny.logged() as said:
         tiny.use_tiny_faces(patch.setattr)
-        train(tiny.config(), out, say=said.append)
+        train(tiny.config(), out)
     return out, said
-
-
-def quiet(text: str) -> None:
-    del text
 
 
 def test_a_killed_run_ends_like_an_uninterrupted_one(finished, tmp_path):
@@ -108,34 +106,33 @@ def test_what_a_run_leaves_behind(finished):
     assert any("faces/s" in line for line in said) and any("NME" in line and "pose MAE" in line for line in said)
 
 
-def test_a_finished_run_is_reused_or_refused(finished):
+def test_a_finished_run_is_reused_or_refused(finished, said):
     out, _ = finished
-    before, said = (out / "model.keras").stat().st_mtime_ns, []
-    assert train(tiny.config(), out, say=said.append) == out / "model.keras"
+    before = (out / "model.keras").stat().st_mtime_ns
+    assert train(tiny.config(), out) == out / "model.keras"
     assert (out / "model.keras").stat().st_mtime_ns == before and "already" in said[-1]
     with pytest.raises(InputError, match=r"this config's run. Received: a run with other \['seed'\]"):
-        train(tiny.config(seed=1), out, say=quiet)
+        train(tiny.config(seed=1), out)
 
 
 def test_a_config_of_tuples_is_the_one_that_was_written_as_lists(tmp_path):
     config = replace(tiny.config(), model={"widths": (8, 16), "stream_slices": None})
     write_json(tmp_path / "config.json", {"config": as_dict(config)})
-    _check_same(config, tmp_path)
+    check_same(config, tmp_path)
     with pytest.raises(InputError, match=r"a run with other \['model'\]"):
-        _check_same(replace(config, model={"widths": (8, 32), "stream_slices": None}), tmp_path)
+        check_same(replace(config, model={"widths": (8, 32), "stream_slices": None}), tmp_path)
 
 
-def test_a_run_of_before_a_key_was_added_is_this_configs_and_one_with_an_unknown_key_is_not(finished, tmp_path):
+def test_a_run_of_before_a_key_was_added_is_this_configs_and_one_with_an_unknown_key_is_not(finished, tmp_path, said):
     out = shutil.copytree(finished[0], tmp_path / "run")
     record = read_json(out / "config.json")
     del record["config"]["precision"], record["config"]["sources"][0]["fitted_yaw"]
     write_json(out / "config.json", record)
-    said = []
-    train(tiny.config(), out, say=said.append)
+    train(tiny.config(), out)
     assert "already" in said[-1]
     write_json(out / "config.json", record | {"config": record["config"] | {"of_tomorrow": 1}})
     with pytest.raises(InputError, match="a run with other .*'of_tomorrow'"):
-        train(tiny.config(), out, say=quiet)
+        train(tiny.config(), out)
 
 
 def test_the_averaged_weights_are_validated_and_saved(finished):
@@ -149,7 +146,7 @@ def test_the_averaged_weights_are_validated_and_saved(finished):
 
 def test_ccr_learns(tmp_path):
     run = tiny.config(network="ccr_n", model=tiny.CCR, steps=40, epoch_steps=20, batch_size=8, validation=None)
-    train(run, tmp_path / "run", say=quiet)
+    train(run, tmp_path / "run")
     rows = tiny.curve(tmp_path / "run")
     # Untrained attention sits in the middle of the crop; the dots are a few percent from their mean places.
     assert float(rows[-1]["landmarks"]) < 0.8 * float(rows[0]["landmarks"])
@@ -158,17 +155,17 @@ def test_ccr_learns(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "relu6, said",
+    "relu6, message",
     [
         (False, r"loss must be finite. Received: (nan|inf) at step \d+, batch \d+ of the input"),
         # Activations that end at 6 hide it from the loss.
         (True, r"weights must be finite to be saved. Received: NaN or infinity in .* at step \d+"),
     ],
 )
-def test_a_run_that_is_no_longer_finite_says_where(tmp_path, relu6, said):
+def test_a_run_that_is_no_longer_finite_says_where(tmp_path, relu6, message):
     config = tiny.config(model={**tiny.ACDC, "relu6": relu6}, learning_rate=1e30, clip=0.0, schedule="constant")
-    with pytest.raises(InputError, match=said):
-        train(config, tmp_path / "run", say=quiet)
+    with pytest.raises(InputError, match=message):
+        train(config, tmp_path / "run")
     assert not (tmp_path / "run" / "model.keras").exists()
 
 
@@ -181,20 +178,20 @@ def test_a_face_that_cannot_be_used_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "augment", refuse)
     monkeypatch.setattr("edgeface.training.train.measure_throughput", lambda *args, **kwargs: 1.0)
     with pytest.raises(InputError, match="face tiny.* of source mtfl/train cannot be used: box must"):
-        train(tiny.config(), tmp_path / "run", say=quiet)
+        train(tiny.config(), tmp_path / "run")
 
 
 def test_a_run_of_heads_laid_by_other_constants_is_not_gone_on_with(tmp_path, monkeypatch):
     laid = replace(tiny.config(), sources=(replace(tiny.config().sources[0], fit_3d=True),))
     assert head_fit_facts(tiny.config()) == {}
     write_json(tmp_path / "config.json", {"config": as_dict(laid)} | head_fit_facts(laid))
-    _check_same(laid, tmp_path)
+    check_same(laid, tmp_path)
     monkeypatch.setattr(fit, "PROFILE_PITCH_OFFSET_DEG", 9.0)
-    with pytest.raises(InputError, match="a run whose heads were laid by .*9.0.*Received: "):
-        _check_same(laid, tmp_path)
+    with pytest.raises(InputError, match="a run whose heads were fitted by .*9.0.*Received: "):
+        check_same(laid, tmp_path)
     # Runs of before their records held the constants go on.
     write_json(tmp_path / "config.json", {"config": as_dict(laid)})
-    _check_same(laid, tmp_path)
+    check_same(laid, tmp_path)
 
 
 def test_it_starts_from_another_model(finished):
@@ -216,14 +213,14 @@ def test_a_run_remembers_the_weights_it_began_with_when_others_lie_there_later(f
     digest = hashlib.sha256(first.read_bytes()).hexdigest()
     run = tiny.config(init=str(first))
     tiny.run_killed_at(run, tmp_path / "run", 8, monkeypatch.setattr)
-    train(tiny.config(name="other"), tmp_path / "other", say=quiet)
+    train(tiny.config(name="other"), tmp_path / "other")
     (tmp_path / "other" / "model.keras").replace(first)
-    record = load_model(train(run, tmp_path / "run", say=quiet))[1]["training"]
+    record = load_model(train(run, tmp_path / "run"))[1]["training"]
     assert record["begun_from_sha256"] == digest and record["begun_from"] == "an earlier one"
 
 
 def test_mixed_precision_saves_a_float32_model(tmp_path):
-    path = train(tiny.config(steps=2, precision="mixed_bfloat16", validation=None), tmp_path / "run", say=quiet)
+    path = train(tiny.config(steps=2, precision="mixed_bfloat16", validation=None), tmp_path / "run")
     model, _ = load_model(path)
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
     assert keras.config.dtype_policy().name == "float32"
@@ -232,8 +229,13 @@ def test_mixed_precision_saves_a_float32_model(tmp_path):
 def test_heads_without_labels_are_told():
     network = build(network_config_of(tiny.config(model={**tiny.ACDC, "markups_2d": ["ibug68", "mtfl5"]})))
     faces = cut_faces(tiny.samples(3), 48)
-    assert untrained_heads([Source(faces, 1.0, "tiny")], network) == ["ibug68"]
-    assert untrained_heads([Source(faces, 1.0, "tiny", pose=False)], network) == ["ibug68", "yaw", "pitch", "roll"]
+    assert untrained_heads([LoadedSource(faces, 1.0, "tiny")], network) == ["ibug68"]
+    assert untrained_heads([LoadedSource(faces, 1.0, "tiny", pose=False)], network) == [
+        "ibug68",
+        "yaw",
+        "pitch",
+        "roll",
+    ]
 
 
 def test_schedule():

@@ -50,12 +50,11 @@ def run_config():
     return tiny.config(steps=4, epoch_steps=2, validation=None)
 
 
-def test_corrupt_images_are_left_out_counted_and_recorded(tmp_path, monkeypatch):
+def test_corrupt_images_are_left_out_counted_and_recorded(tmp_path, monkeypatch, said):
     monkeypatch.setenv("EDGEFACE_FACES", str(tmp_path / "faces"))
     pack(tmp_path / "faces", broken={3: "text", 17: "missing", 20: "half"})
-    said: list[str] = []
     out = tmp_path / "runs" / "run"
-    train(run_config(), out, say=said.append)
+    train(run_config(), out)
     at = said.index("source mtfl/train: 3 of 24 faces cannot be used and are left out:")
     assert said[at + 1].startswith("  face3: ") and "face3.jpg must be an image that OpenCV reads" in said[at + 1]
     assert (
@@ -67,15 +66,16 @@ def test_corrupt_images_are_left_out_counted_and_recorded(tmp_path, monkeypatch)
     # OpenCV reads half a JPEG, the rest of it grey.
     assert "face20.jpg must be a whole image file. Received: " in said[at + 3]
     # From the cache too: the second run of these faces says and records the same.
-    again: list[str] = []
-    train(run_config(), tmp_path / "runs" / "again", say=again.append)
+    before = len(said)
+    train(run_config(), tmp_path / "runs" / "again")
+    again = said[before:]
     assert said[at : at + 4] == again[at : at + 4]
     assert (
         read_json(tmp_path / "runs" / "again" / "config.json")["sources"] == read_json(out / "config.json")["sources"]
     )
 
 
-def test_a_run_that_goes_on_with_other_faces_says_so(tmp_path, monkeypatch):
+def test_a_run_that_goes_on_with_other_faces_says_so(tmp_path, monkeypatch, said):
     monkeypatch.setenv("EDGEFACE_FACES", str(tmp_path / "faces"))
     pack(tmp_path / "faces", broken={3: "text"})
     out = tmp_path / "runs" / "run"
@@ -84,21 +84,21 @@ def test_a_run_that_goes_on_with_other_faces_says_so(tmp_path, monkeypatch):
     pack(tmp_path / "faces")
     for path in (tmp_path / "runs" / "cache").iterdir():
         path.unlink()
-    said: list[str] = []
-    train(run_config(), out, say=said.append)
+    train(run_config(), out)
     line = next(line for line in said if "not the faces that this run began with" in line)
     assert "mtfl/train 23 then, mtfl/train 24 now" in line
 
 
-def test_nan_labels_are_masked_counted_and_recorded(tmp_path, monkeypatch):
+def test_nan_labels_are_masked_counted_and_recorded(tmp_path, monkeypatch, said):
     monkeypatch.setenv("EDGEFACE_FACES", str(tmp_path / "faces"))
     nan = [float("nan"), 12.0]
     pack(tmp_path / "faces", points={2: {0: nan, 2: None}, 5: {2: nan}})
-    said: list[str] = []
     out = tmp_path / "runs" / "run"
-    train(run_config(), out, say=said.append)
+    train(run_config(), out)
     line = next(line for line in said if "unknown labels" in line)
-    assert "3 of mtfl5 on 2 faces" in line and "48 of pose on 24 faces" in line and "every face teaches" in line
+    assert (
+        "3 of mtfl5 on 2 faces" in line and "48 of pose on 24 faces" in line and "every face has a usable label" in line
+    )
     unknown = read_json(out / "config.json")["sources"][0]["unknown"]
     assert unknown["mtfl5"] == {"unknown": 3, "on faces": 2, "faces without any": 0}
     assert unknown["pose"] == {"unknown": 48, "on faces": 24, "faces without any": 0}
@@ -122,7 +122,7 @@ def test_a_corrupt_validation_image_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("EDGEFACE_FACES", str(tmp_path / "faces"))
     pack(tmp_path / "faces", broken={2: "empty"})
     with pytest.raises(InputError, match=r"face2\.jpg must be an image file. Received: an empty file"):
-        train(tiny.config(steps=4), tmp_path / "run", say=lambda text: None)
+        train(tiny.config(steps=4), tmp_path / "run")
 
 
 def test_every_kind_of_unusable_face_has_its_reason():

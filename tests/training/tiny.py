@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +106,23 @@ def use_tiny_faces(set_attribute) -> None:
     set_attribute(edgeface.training.train, "load_set", load_set)
 
 
+@contextmanager
+def logged() -> Iterator[list[str]]:
+    """Within it, what edgeface logs is appended to the list."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    log = logging.getLogger("edgeface")
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield lines
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
+
+
 class Killed(BaseException):
     """Stands for SIGKILL: nothing in the code under test catches it."""
 
@@ -121,7 +141,7 @@ def run_killed_at(run: TrainConfig, out: Path, step: int, set_attribute, distrib
 
     set_attribute(monitor, "save_checkpoint", save_checkpoint)
     try:
-        train(run, out, say=lambda text: None, distribute=distribute)
+        train(run, out, distribute=distribute)
     except Killed:
         return
     finally:
@@ -144,7 +164,7 @@ def compare_with_killed(whole: Path, parts: Path) -> dict:
 
     run_killed_at(config(), parts, 8, setattr)
     killed = curve(parts)
-    train(config(), parts, say=lambda text: None)
+    train(config(), parts)
     first, second = (keras.saving.load_model(p / "model.keras", compile=False).get_weights() for p in (whole, parts))
     return {
         "backend": keras.backend.backend(),
@@ -180,7 +200,7 @@ def main(folder: Path) -> dict:
     from edgeface.training.train import train
 
     use_tiny_faces(setattr)
-    train(config(), folder / "whole", say=lambda text: None)
+    train(config(), folder / "whole")
     return compare_with_killed(folder / "whole", folder / "parts") | {"losses": loss_values()}
 
 

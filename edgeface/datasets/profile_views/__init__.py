@@ -1,4 +1,4 @@
-"""Large poses from small ones: real faces turned aside by a 3D head laid over their 68 points.
+"""Large poses from small ones: real faces turned by a 3D head fitted to their 68 points.
 
 The idea of 300W-LP's face profiling (Zhu et al., "Face Alignment Across Large Poses", CVPR 2016), with our own head.
 """

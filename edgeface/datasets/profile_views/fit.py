@@ -127,9 +127,12 @@ def _indices(model: HeadModel, slots: np.ndarray) -> np.ndarray:
 
 
 def fit_heads(points_px: np.ndarray, known: np.ndarray | None = None, slide: bool = True) -> FittedHeads:
-    """Heads under (N, 68, 2) px (y down, NaN unknown). known: (N, 68) bool, points to use.
+    """Heads fitted to 68 points each.
 
-    slide: the contour is the outline that is seen (ibug68); False: every point is at its own place on the head.
+    Args:
+        points_px: (N, 68, 2) px, y down, NaN unknown.
+        known: (N, 68) bool, the points to use; None: all.
+        slide: the contour is the outline that is seen (ibug68); False: every point is at its own place on the head.
     """
     points = np.asarray(points_px, np.float64) * (1.0, -1.0)
     usable = np.isfinite(points).all(-1)

@@ -56,7 +56,7 @@ LABEL_SHIFTS_CM: tuple[tuple[tuple[int, ...], tuple[float, float, float]], ...] 
 """(points, shift): where 300W-LP's 68 points lie, from the place of 300W's on the same head. Points of the head's right
 side (and the middle: x is then 0); the left side mirrors them."""
 _FIRST_SEED = 3_500_000_000
-"""Of the heads that the model is made from: none of them is in a rendered split."""
+"""Seed of the heads that the model is made from: none of them is in a rendered split."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class HeadModel:
 
     @property
     def vertices(self) -> slice:
-        """Of the grid (ROWS, COLUMNS), row by row."""
+        """Vertices of the grid (ROWS, COLUMNS), row by row."""
         return slice(0, ROWS * COLUMNS)
 
     @property

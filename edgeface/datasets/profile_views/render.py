@@ -26,7 +26,7 @@ _LEAST_FACING = -0.25
 """Cosine between a triangle's normal and the view. A little below 0: the cheeks' sides are seen on edge from the front,
 and holes there would show the background; what they get is the picture next to them."""
 _LAST_AZIMUTH = 105.0
-"""Of the head's sides in degrees; hair hides what lies behind, and the rings stand in for it."""
+"""Where the head's sides end, in degrees; hair hides what is behind, and the rings stand in for it."""
 _TOLERANCE_CM, _JAW_TOLERANCE_CM = 0.7, 2.5
 """How far behind the seen surface a point may lie and still count as seen: the contour's lie under the jaw's edge."""
 PIVOT_CM = np.array([0.0, -2.0, -1.0])

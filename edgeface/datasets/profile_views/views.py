@@ -1,4 +1,4 @@
-"""Faces seen from further aside than they were photographed, and 3D labels for faces as they are."""
+"""Faces turned further towards profile than they were photographed, and 3D labels for faces as they are."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEAST_TURN_DEG = 8.0
 NOD_DEG = 6.0
 """Standard deviation of the change of pitch, where none is asked for."""
 MOST_NOD_DEG = 25.0
-"""Of that standard deviation. Twice it is the furthest nod; beyond 50 degrees the picture shows little of the face."""
+"""Largest standard deviation. Twice it is the furthest nod; beyond 50 degrees the picture shows little of the face."""
 ROLL_DEG = 6.0
 """Standard deviation of the views' roll."""
 FRONTAL_DEG = 10.0
@@ -32,10 +32,10 @@ CARRIED = ("aflw21", "mtfl5", "lfw10")
 
 
 def fitted_heads(faces: CutFaces) -> FittedHeads:
-    """Heads under the ibug68 points of cut-out faces; InputError without that markup."""
+    """Heads fitted to the ibug68 points of cut-out faces; InputError without that markup."""
     if "ibug68" not in faces.landmarks:
         got = ", ".join(faces.landmarks) or "none"
-        raise InputError(f"faces to lay a head over must have ibug68 points. Received: {got}")
+        raise InputError(f"faces to fit a head to must have ibug68 points. Received: {got}")
     return fit_heads(faces.landmarks["ibug68"], faces.visible["ibug68"])
 
 
@@ -46,13 +46,19 @@ def turned_faces(
     yaw_deg: tuple[float, float] = YAW_DEG,
     nod_deg: float = NOD_DEG,
 ) -> CutFaces:
-    """``per_face`` turned views of every face over whose ibug68 points a head can be laid; the others are left out.
+    """Views of every face to whose ibug68 points a head can be fitted, turned towards profile; the others are left out.
 
     Each view is turned further to the side the face already looks to (either side near frontal): |yaw| is spread
-    evenly over ``yaw_deg``, in as many strips as there are views. ``nod_deg``: standard deviation of the change of
-    pitch. Labels: ibug68_3d (hidden points too, not visible), full pose (`fit.as_labelled`), and the faces' own points
-    of `CARRIED`, put on the head where they are marked. Same faces and seed, same bytes; a face's views do not depend
-    on the faces beside it.
+    evenly over ``yaw_deg``, in as many strips as there are views. Labels: ibug68_3d (hidden points too, not visible),
+    full pose (`fit.as_labelled`), and the faces' own points of `CARRIED`, put on the head where they are marked. Same
+    faces and seed, same bytes; a face's views do not depend on the faces beside it.
+
+    Args:
+        faces: the faces.
+        per_face: views of each.
+        seed: of the random poses.
+        yaw_deg: range of |yaw|.
+        nod_deg: standard deviation of the change of pitch.
     """
     if isinstance(per_face, bool) or not isinstance(per_face, (int, np.integer)) or per_face < 1:
         raise InputError(f"per_face must be a whole number >= 1. Received: {per_face!r}")
@@ -98,9 +104,9 @@ def turned_faces(
 
 
 def fit_3d_labels(faces: CutFaces) -> CutFaces:
-    """The same faces with ibug68_3d and the pose (`fit.as_labelled`) of the head laid over their ibug68 points.
+    """The same faces with ibug68_3d and the pose (`fit.as_labelled`) of the head fitted to their ibug68 points.
 
-    Known ibug68_3d points and angles are kept; faces over which no head can be laid stay as they are.
+    Known ibug68_3d points and angles are kept; faces to which no head can be fitted stay as they are.
     """
     heads = fitted_heads(faces)
     model = head_model()
