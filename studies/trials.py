@@ -8,6 +8,7 @@ is there, its errors face by face into an .npz of the same name.
 from __future__ import annotations
 
 import hashlib
+import logging
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -57,6 +58,8 @@ def _trial(config: TrainConfig, scored: Scored, every_stage: bool, decode: Decod
     from edgeface.training.backend import override_setting
     from edgeface.training.train import network_config_of, train
 
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("edgeface").setLevel(logging.INFO)
     with override_setting(keras.config.dtype_policy, keras.config.set_dtype_policy, config.precision):
         fresh = build(network_config_of(config))
     start_by_name(fresh, config.seed)

@@ -46,12 +46,17 @@ class Validation:
 
 
 class Monitor(keras.callbacks.Callback):
-    """Counts steps from ``start``; after every epoch it validates, writes the row, then the checkpoint.
-
-    files: metrics.csv and checkpoint.npz; None on a process that writes none. A context: it owns the terminal's
-    progress bar while `fit` runs.
+    """After every epoch it validates, writes the row, then the checkpoint. A context: it owns the progress bar.
 
     The row comes first: a kill in between leaves one row too many, which a resumed run drops, never one too few.
+
+    Args:
+        config: the run's.
+        network: what is trained, inside the trainer that `fit` drives.
+        start: the step that `fit` begins with.
+        files: metrics.csv and checkpoint.npz; None on a process that writes none.
+        fingerprint: of the config, for the checkpoint.
+        validation: faces to score; None for none.
     """
 
     def __init__(

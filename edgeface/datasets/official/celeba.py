@@ -28,7 +28,7 @@ POINTS_ALIGNED = "list_landmarks_align_celeba.txt"
 
 
 def _holds(folder: Path, names: set[str], points: str, images: str) -> bool:
-    """By the table or by its images: what is missing of the two is then told."""
+    """Whether the table or the images are there: an error can then name which of the two is missing."""
     inner = names & set(_PLACES)
     if not inner and not names & {points, images} or folder.name in _PLACES:
         return False

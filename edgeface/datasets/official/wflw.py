@@ -20,7 +20,7 @@ from edgeface.errors import InputError
 
 NAME = "wflw"
 SUBSETS = ("pose", "expression", "illumination", "makeup", "occlusion", "blur")
-"""In the order of a line's attributes."""
+"""Subsets in the order of the attributes in a line."""
 FIRST_PIXEL = 0
 """The authors name no first pixel, and public loaders read the numbers as they are: nothing is subtracted."""
 LISTS = "WFLW_annotations/list_98pt_rect_attr_train_test"

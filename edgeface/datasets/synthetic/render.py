@@ -92,7 +92,7 @@ def _labels(scene: Scene, fragments: Fragments, mask: np.ndarray | None) -> Face
 
 
 def _atlas(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """Of all parts, one under another as in the mesh's chart: texture (RGB, 0..255), and at the vertices light.
+    """All parts, one under another as in the mesh's chart: texture (RGB, 0..255), and light at the vertices.
 
     The second array holds red, green, blue light and gloss, (rows, COLUMNS, 4).
     """
