@@ -64,7 +64,7 @@ class SetReport:
 
 
 def check(
-    what: str, split: str | None = None, root: str | None = None, quick: bool = False, as_json: bool = False
+    what: str, split: str | None = None, root: str | None = None, *, quick: bool = False, as_json: bool = False
 ) -> int:
     """Prints what a set or a folder of sets holds and what is wrong with it; returns 1 where a face is unusable, or 0.
 

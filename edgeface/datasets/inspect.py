@@ -80,6 +80,7 @@ def inspect(
     name: str,
     split: str | None,
     out: str | Path,
+    *,
     limit: int = 24,
     seed: int = 0,
     columns: int = 6,

@@ -45,7 +45,7 @@ def faces_root() -> Path | None:
 
 
 def read_pack(
-    name: str, split: str | None = None, root: str | Path | None = None, include_excluded: bool = False
+    name: str, split: str | None = None, root: str | Path | None = None, *, include_excluded: bool = False
 ) -> list[FaceSample]:
     """The faces of one pack, in file order of its ``annotations.json``; images are read on demand.
 
@@ -61,11 +61,13 @@ def read_pack(
     if name not in PACKS:
         raise InputError(must_be_one_of("pack", PACKS, name))
     folder = pack_folder(name, root)
-    found = records(folder, split, include_excluded)
+    found = records(folder, split, include_excluded=include_excluded)
     return [sample_of(record, name, folder, where) for where, record in found]
 
 
-def records(folder: Path, split: str | None = None, include_excluded: bool = False) -> list[tuple[str, dict[str, Any]]]:
+def records(
+    folder: Path, split: str | None = None, *, include_excluded: bool = False
+) -> list[tuple[str, dict[str, Any]]]:
     """(where it stands, record) of a folder's ``annotations.json``; nothing but their splits is looked at.
 
     Args:
