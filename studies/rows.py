@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from convert.release.record import record
 from edgeface.files import atomic_write, read_json, write_json
 
 Row = dict[str, Any]
@@ -14,8 +15,6 @@ Row = dict[str, Any]
 
 def keep(path: Path, row: Row, same: tuple[str, ...], command: str) -> None:
     """Puts a row into the file, in place of the one that agrees in ``same``; its ``faces`` into the .npz beside it."""
-    from edgeface.convert.latency import machine
-    from edgeface.convert.make_card import commit, versions
     from edgeface.training.records import lowered_precision
 
     faces = row.pop("faces", None)
@@ -27,8 +26,8 @@ def keep(path: Path, row: Row, same: tuple[str, ...], command: str) -> None:
         with atomic_write(path.with_suffix(".npz")) as aside:
             np.savez_compressed(aside, **values)
     rows = [r for r in stored(path) if [r.get(k) for k in same] != [row[k] for k in same]]
-    about = {"command": command, "commit": commit(), "machine": machine() | lowered_precision()}
-    about["versions"] = versions("keras", "tensorflow")
+    about = record(command, "keras", "tensorflow")
+    about["machine"] |= lowered_precision()
     write_json(path, {"rows": [*rows, row | about]})
 
 

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from convert.release import clips, command
+from convert.release.record import record
 from convert.runtimes import arm64, instructions, wheel
 from edgeface import zoo
 from edgeface.card import read_card
-from edgeface.convert.make_card import commit, sha256, versions
+from edgeface.convert.make_card import sha256
 from edgeface.files import read_json, write_json
 
 FILE = Path(__file__).resolve().parents[2] / "results" / "arm64.json"
@@ -107,10 +108,8 @@ def merged(
     old_rows = [r for r in stored["live"] if r["file"] in kept and (r["file"], r["core"]) not in measured]
     old_counts = {file: n for file, n in stored["instructions"].items() if file in kept}
     return {
-        "command": "python -m convert.release.arm64",
+        **record("python -m convert.release.arm64", "numpy", "opencv-python", "ai-edge-litert"),
         "cores": {"cortex-a72": "Raspberry Pi 4", "cortex-a76": "Raspberry Pi 5"},
-        "versions": versions("numpy", "opencv-python", "ai-edge-litert"),
-        "commit": commit(),
         "files": {file: packaged[file] for file in sorted(kept | hashes.keys())},
         "frames": FRAMES,
         "instructions_are": "of one inference on one thread, after a first one; a regression figure, no latency",

@@ -21,14 +21,13 @@ from typing import Any
 import numpy as np
 
 from convert.release import clips
+from convert.release.record import record
 from edgeface import zoo
-from edgeface.convert.make_card import commit
 from edgeface.datasets.packs import faces_root
 from edgeface.errors import InputError
 from edgeface.evaluation import metrics
 from edgeface.files import read_json, write_json
 from edgeface.runtime.download import yunet_file
-from edgeface.runtime.machine import machine, versions
 
 FILE = Path(__file__).resolve().parents[2] / "results" / "device.json"
 ROOT = Path(__file__).resolve().parents[2]
@@ -364,13 +363,7 @@ def main(argv: list[str]) -> int:
     for part in args.only:
         figures[part] = _rounded(work[part]())
         print(part, json.dumps(figures[part], indent=2), flush=True)
-    about = {
-        "command": "python -m convert.release.device",
-        "machine": machine(),
-        "versions": versions(),
-        "commit": commit(),
-    }
-    write_json(args.out, {**figures, **about})
+    write_json(args.out, {**figures, **record("python -m convert.release.device")})
     return 0
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convert.release.command import run
+from convert.release.record import record
 from edgeface.files import write_json
 
 HERE = Path(__file__).resolve().parents[2] / "results"
@@ -68,8 +69,6 @@ SUBJECTS = {
 
 def measure(name: str) -> bool:
     """Converts, scores and times one model; whether every `int8_qat` file is within its bounds."""
-    from edgeface.convert.latency import machine
-    from edgeface.convert.make_card import commit
     from edgeface.convert.parity_file import save_parity
     from edgeface.models.io import read_info
 
@@ -85,7 +84,7 @@ def measure(name: str) -> bool:
         for one in scored:
             save_parity(HERE / name / f"{one.set}_{one.split}.json", [one.plain()], command)
             passed &= all(row.passed for row in one.rows if row.variant == "int8_qat")
-    about = {"command": command, "machine": machine(), "commit": commit()}
+    about = record(command, "keras", "tensorflow", "ai-edge-litert", "numpy")
     write_json(HERE / name / "conversion.json", about | {"seconds_for_all_variants": seconds})
     write_json(HERE / name / "training.json", {kind: read_info(p)["training"] for kind, p in _files(model, twin)})
     time_again(name)

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from convert.release.command import run
+from convert.release.record import record
 
 HERE = Path(__file__).resolve().parents[2] / "results"
 BAR = 2.5
@@ -50,8 +51,6 @@ def price(name: str, rounds: int, repeats: int, folder: Path) -> dict:
 
 
 def main(args: list[str] | None = None) -> int:
-    from edgeface.convert.latency import machine
-    from edgeface.convert.make_card import commit, versions
     from edgeface.files import write_json
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -67,16 +66,8 @@ def main(args: list[str] | None = None) -> int:
         print(f"{name:<8}{row['bytes']['int8_qat'] / 1000:>7.0f} KB{row['times_faster']:>7.2f} times faster{verdict}")
     write_json(
         HERE / "presets.json",
-        {
-            "command": "python -m convert.release.presets",
-            "commit": commit(),
-            "machine": machine(),
-            "versions": versions("keras", "tensorflow", "ai-edge-litert", "numpy"),
-            "threads": 1,
-            "rounds": options.rounds,
-            "bar": BAR,
-            "rows": rows,
-        },
+        record("python -m convert.release.presets", "keras", "tensorflow", "ai-edge-litert", "numpy")
+        | {"threads": 1, "rounds": options.rounds, "bar": BAR, "rows": rows},
     )
     return 0 if all(row["times_faster"] >= BAR for row in rows) else 1
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import cv2
 
-from edgeface.convert.latency import machine
-from edgeface.convert.make_card import versions
+from convert.release.record import record
 from edgeface.datasets.synthetic import face_seed, render_face, sample_labels
 from edgeface.files import write_json
 from edgeface.training.config import SourceConfig
@@ -48,10 +47,10 @@ def main() -> int:
         "augmented_gray_faces_per_second": feed(1),
         "augmented_rgb_faces_per_second": feed(3),
     }
-    about = {"command": "python -m convert.release.speed", "side_px": SIDE, "machine": machine()}
+    about = {"side_px": SIDE} | record("python -m convert.release.speed", "numpy", "opencv-python", "grain")
     write_json(
         Path(__file__).resolve().parents[2] / "results" / "speed.json",
-        figures | about | {"versions": versions("numpy", "opencv-python", "grain")},
+        figures | about,
     )
     for name, value in figures.items():
         print(f"{name.replace('_', ' ')}: {value}")

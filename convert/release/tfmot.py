@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from convert.release.command import run
+from convert.release.record import record
 from edgeface.errors import InputError
 from edgeface.files import read_json, write_bytes, write_json
 from edgeface.head_pose import ANGLES, geodesic_deg
@@ -250,16 +251,8 @@ def _row(name: str, arm: str, settings: dict[str, Any]) -> dict[str, Any] | None
 
 def _keep(row: dict[str, Any]) -> None:
     """The table with this row in the place of an older one."""
-    from edgeface.convert.latency import machine
-    from edgeface.convert.make_card import commit, versions
-
     packages = ("tensorflow", "tensorflow-model-optimization", "tf-keras", "keras", "ai-edge-litert", "numpy")
-    row = {k: v for k, v in row.items() if k != "versions"} | {
-        "command": f"python -m convert.release.tfmot {row['model']} --steps {row['steps']}",
-        "commit": commit(),
-        "machine": machine(),
-        "versions": versions(*packages),
-    }
+    row = row | record(f"python -m convert.release.tfmot {row['model']} --steps {row['steps']}", *packages)
     rows = [r for r in _rows() if (r["model"], r["arm"]) != (row["model"], row["arm"])] + [row]
     order = list(ARMS)
     rows.sort(key=lambda r: (r["model"], order.index(r["arm"])))

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from convert.release.command import run
+from convert.release.record import record
 
 HERE = Path(__file__).parent
 OUT = HERE / "yaw_scale.json"
@@ -54,8 +55,6 @@ def yaws(split: str) -> tuple[int, np.ndarray, np.ndarray]:
 
 
 def main(args: list[str] | None = None) -> int:
-    from edgeface.convert.latency import machine
-    from edgeface.convert.make_card import commit
     from edgeface.files import write_json
     from studies.rows import plain
 
@@ -64,7 +63,7 @@ def main(args: list[str] | None = None) -> int:
     _, fitted, labelled = found[SPLITS[0]]
     slope, offset = (float(v) for v in np.polyfit(fitted, labelled, 1))
     rows = [{"split": s, "faces": n, **distances(f, y, (slope, offset))} for s, (n, f, y) in found.items()]
-    about = {"command": "python -m studies.aflw_yaw_scale.study", "commit": commit(), "machine": machine(), "set": SET}
+    about = {**record("python -m studies.aflw_yaw_scale.study", "keras", "numpy", "scipy"), "set": SET}
     write_json(OUT, about | plain({"slope": slope, "offset_deg": offset, "rows": rows}))
     print(f"AFLW's yaw = {slope:.3f} x a laid head's {offset:+.2f}")
     for row in rows:

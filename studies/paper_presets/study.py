@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from convert.release.command import run
+from convert.release.record import record
 
 HERE = Path(__file__).parent
 OUT = HERE / "paper_presets.json"
@@ -63,8 +64,6 @@ def _number(line: dict[str, str], key: str) -> float:
 
 
 def main(args: list[str] | None = None) -> int:
-    from edgeface.convert.latency import machine
-    from edgeface.convert.make_card import commit
     from edgeface.errors import InputError
     from edgeface.files import write_json
     from edgeface.training.folder import METRICS
@@ -76,7 +75,7 @@ def main(args: list[str] | None = None) -> int:
     if not begun:
         raise InputError(f"{runs} must hold a run of {' or '.join(PRESETS)}. Received: none")
     rows = [row_of(name, runs / name) for name in begun]
-    about = {"command": "python -m studies.paper_presets.study", "commit": commit(), "machine": machine()}
+    about = {**record("python -m studies.paper_presets.study", "keras", "numpy", "scipy")}
     write_json(OUT, about | {"rows": rows})
     for row in rows:
         print(f"{row['preset']}: {row['steps']} steps of {row['batch_size']} faces, {row['curve'][-1]}")

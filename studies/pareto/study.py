@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convert.release.command import run
+from convert.release.record import record
 from edgeface.errors import InputError
 from edgeface.files import write_json
 from studies.trials import CONFIGS, SHORT, size, sweep, trial, trial_config
@@ -105,11 +106,7 @@ def price(names: tuple[str, ...], rounds: int = ROUNDS) -> list[dict[str, Any]]:
 
 
 def write_prices(names: tuple[str, ...]) -> None:
-    from edgeface.convert.latency import machine
-    from edgeface.convert.make_card import commit, versions
-
-    about = {"command": "python -m studies.pareto.study --price", "commit": commit(), "machine": machine()}
-    about["versions"] = versions("keras", "tensorflow", "ai-edge-litert")
+    about = record("python -m studies.pareto.study --price", "keras", "tensorflow", "ai-edge-litert")
     write_json(PRICES, about | {"rounds": ROUNDS, "threads": 1, "rows": price(names)})
 
 
