@@ -23,7 +23,7 @@ QUARTER = 0.25
 "Stacked Hourglass Networks for Human Pose Estimation" (ECCV 2016): "offset by a quarter of a pixel in the direction of
 its next highest neighbor". A peak on the border stays where it is along that axis."""
 DIGITS = 3
-"""Of what is kept face by face: percent and degrees."""
+"""Decimals of the values kept per face: percent and degrees."""
 
 
 def score_stage(

@@ -115,7 +115,7 @@ def _signed(values: list[float | None]) -> str:
 
 
 def laid_heads() -> str:
-    """Poses of heads laid over the 2D points that a network finds, by yaw bin."""
+    """Poses of 3D heads fitted to the 2D points that a network finds, by yaw bin."""
     lines = []
     for row in stored(HERE / "head_fit" / "laid_heads.json"):
         for way, bins in row["ways"].items():
@@ -132,7 +132,7 @@ def laid_heads() -> str:
 
 
 def yaw_scale() -> str:
-    """How AFLW's yaw and that of a laid head go together, by the head's yaw."""
+    """How AFLW's yaw and that of a fitted head go together, by the head's yaw."""
     path = HERE / "aflw_yaw_scale" / "yaw_scale.json"
     if not path.exists():
         return NOT_YET
@@ -144,7 +144,7 @@ def yaw_scale() -> str:
     *most, last = found["rows"][0]["by_yaw"]
     head = ["faces", "that have both", "mean distance °", "median"]
     head += [*(f"{b['low_deg']}-{b['high_deg']}°" for b in most), f"beyond {last['low_deg']}°"]
-    line = f"AFLW's yaw = {found['slope']:.3f} × the laid head's {found['offset_deg']:+.2f}° over the training faces."
+    line = f"AFLW's yaw = {found['slope']:.3f} × the fitted head's {found['offset_deg']:+.2f}° over the training faces."
     return f"{line}\n\n{table(head, lines)}"
 
 

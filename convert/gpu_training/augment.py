@@ -2,7 +2,7 @@
 
 Everything here is keras.ops on float32 tensors and a function of its arguments; `edgeface.training.augment` says what
 the conventions are, and tests hold the two against each other. Not made here: motion blur, low resolution, JPEG and
-changes of colour.
+changes of color.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def affine(center, size, angle_deg, mirrored, side: int):
 
 
 def warp(images, matrix, side: int):
-    """(B, P, P, C) float32 -> (B, side, side, C) by (B, 2, 3): bilinear, the border repeated, grey levels rounded.
+    """(B, P, P, C) float32 -> (B, side, side, C) by (B, 2, 3): bilinear, the border repeated, gray levels rounded.
 
     Weights and sums are exact; OpenCV's are in 1/32 px. It averages areas where an image shrinks below half: not here.
     """
@@ -131,7 +131,7 @@ def blur(images, sigma):
 
 
 def add_noise(images, normal, sigma):
-    """normal: as the images, standard; sigma: (B,) grey levels, 0 = none. Rounded and clipped to 0..255."""
+    """normal: as the images, standard; sigma: (B,) gray levels, 0 = none. Rounded and clipped to 0..255."""
     return ops.clip(ops.floor(images + normal * ops.reshape(sigma, (-1, 1, 1, 1)) + 0.5), 0, 255)
 
 

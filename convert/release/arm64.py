@@ -27,7 +27,7 @@ FILE = Path(__file__).resolve().parents[2] / "results" / "arm64.json"
 PARTS = ("live", "instructions")
 FRAMES = 6
 TOLERANCE = 0.01
-"""Of instructions: what an interpreter's own bookkeeping may gain or lose before it is told."""
+"""Relative change in instructions below which nothing is reported: an interpreter's own bookkeeping."""
 
 
 def live(files: Sequence[Path]) -> list[dict[str, Any]]:

@@ -38,7 +38,7 @@ Path_ = Callable[[float], tuple[float, float]]
 
 
 def still(seed: int, frames: int = 60, noise: float = 2.0) -> Clip:
-    """A face that does not move; what differs from frame to frame is the camera's noise (sigma, grey levels)."""
+    """A face that does not move; what differs from frame to frame is the camera's noise (sigma, gray levels)."""
     return clip(seed, frames, lambda t: (0.5, 0.5), lambda t: (0.0, 0.0, 0.0), noise)
 
 

@@ -28,7 +28,7 @@ WIDTH_IN, HEIGHT_IN, DPI = 8.0, 5.44, 170
 INK, SOFT, PAGE, CARD = "#1b1f27", "#5b6270", "#ffffff", "#f2f4f7"
 BOX, CROP, SPREAD = "#e08a00", "#1769d2", "#c2266b"
 SHOWN_SPREADS = (2, 8, 14, 19, 24, 36, 45, 30, 57)
-"""Of the 68 points: all of them would hide the face."""
+"""The landmarks, of 68, whose spread is drawn: all of them would hide the face."""
 TURN_DEG = 35.0
 FACE = 3
 """Index of the face of the test split that is shown."""
@@ -64,9 +64,9 @@ def figure(model: str) -> Figure:
 
 def png(model: str) -> bytes:
     """Without matplotlib's version inside: the same picture has the same bytes."""
-    held = BytesIO()
-    figure(model).savefig(held, format="png", metadata={"Software": None})
-    return held.getvalue()
+    buffer = BytesIO()
+    figure(model).savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
 
 
 def _turned(yaw: float, pitch: float, roll: float, size: int, **changes) -> RenderedFace:

@@ -11,7 +11,7 @@ from edgeface.files import read_json
 
 HERE = Path(__file__).resolve().parents[2] / "results"
 BOUND = 0.35
-"""Of a frame's time that may be spent outside the networks."""
+"""Largest share of a frame's time that may be spent outside the networks."""
 MODES = {
     "detected_in_every_frame": "the detector in every frame",
     "tracked": "tracked, the detector every 15 frames",

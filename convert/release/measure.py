@@ -1,6 +1,6 @@
-"""The figures of `results/MODEL/`: ``python -m convert.release.measure acdc_s ccr_s`` from `weights/` and real faces.
+"""Measures released models into `results/MODEL/`: ``python -m convert.release.measure acdc_s ccr_s``.
 
-For each model: every variant is converted into runs/MODEL, held against the float model on each set, and timed. Exit 1
+For each model: every variant is converted into runs/MODEL, compared with the float model on each set, and timed. Exit 1
 where an `int8_qat` file misses a bound.
 Needs the folder of annotated faces (EDGEFACE_FACES).
 """
@@ -38,17 +38,20 @@ class Subject:
     """A trained model."""
 
     calibration: str
-    """The set whose training split `int8_ptq` is calibrated on, beside rendered faces: it has few profiles."""
+    """Set whose training split calibrates `int8_ptq`, together with rendered faces, since it has few profiles."""
     files: tuple[Files, ...]
-    """The first ones are timed."""
+    """Its conversions; the first one is timed."""
 
 
-def _acdc(name: str, solid: tuple[str, ...] = Files.released) -> Subject:
-    """300W's points are a drawn contour, AFLW2000-3D's a head's points: each has a head, and files, of its own.
+def _acdc(name: str, released_3d: tuple[str, ...] = Files.released) -> Subject:
+    """An AC-DC model: 300W's contour points and AFLW2000-3D's 3D points come from two heads, so it has two conversions.
 
-    solid: variants of the latter that the package ships."""
+    Args:
+        name: the network's name.
+        released_3d: variants of the 3D points' conversion that the package ships.
+    """
     own = Files(name, "ibug68", ("300w", "aflw"))
-    return Subject("300w", (own, Files(f"{name}_3d", "ibug68_3d", ("aflw2000_3d",), solid)))
+    return Subject("300w", (own, Files(f"{name}_3d", "ibug68_3d", ("aflw2000_3d",), released_3d)))
 
 
 def _ccr(name: str) -> Subject:
@@ -59,8 +62,8 @@ def _ccr(name: str) -> Subject:
 SUBJECTS = {
     "acdc_n": _acdc("acdc_n"),
     "acdc_s": _acdc("acdc_s"),
-    # The package has one float16 file of 4 MB a model.
-    "acdc_m": _acdc("acdc_m", solid=("int8_qat",)),
+    # A second float16 file of 4 MB is not shipped.
+    "acdc_m": _acdc("acdc_m", released_3d=("int8_qat",)),
     "ccr_n": _ccr("ccr_n"),
     "ccr_s": _ccr("ccr_s"),
     "ccr_m": _ccr("ccr_m"),

@@ -1,7 +1,7 @@
-"""AFLW's yaw beside that of a head laid over the same face's 68 points: ``python -m studies.aflw_yaw_scale.study``.
+"""AFLW's yaw beside that of a head fitted to the same face's 68 points: ``python -m studies.aflw_yaw_scale.study``.
 
-AFLW's yaw comes from a mean head that was laid over up to 21 marked points, so it is a convention of its own. The
-line of least squares over the training faces tells by how much a laid head's yaw must be stretched to teach it
+AFLW's yaw comes from a mean head fitted to up to 21 marked points, so it is a convention of its own. The
+line of least squares over the training faces tells by how much a fitted head's yaw must be stretched to teach it
 (`SourceConfig.yaw_scale`). How far the labels lie from that line, on training and on test faces, is how far two
 measures of one face are apart when both know its marked points, which a network does not.
 
@@ -65,7 +65,7 @@ def main(args: list[str] | None = None) -> int:
     rows = [{"split": s, "faces": n, **distances(f, y, (slope, offset))} for s, (n, f, y) in found.items()]
     about = {**record("python -m studies.aflw_yaw_scale.study", "keras", "numpy", "scipy"), "set": SET}
     write_json(OUT, about | plain({"slope": slope, "offset_deg": offset, "rows": rows}))
-    print(f"AFLW's yaw = {slope:.3f} x a laid head's {offset:+.2f}")
+    print(f"AFLW's yaw = {slope:.3f} x a fitted head's {offset:+.2f}")
     for row in rows:
         print(f"{row['split']}: {row['n']} of {row['faces']} faces, mean distance {row['mae_deg']:.2f} degrees")
     return 0

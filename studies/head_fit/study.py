@@ -1,6 +1,6 @@
-"""What the head that is laid over 2D points says of known poses: ``python -m studies.head_fit.study MODEL.keras``.
+"""What the head fitted to 2D points says of known poses: ``python -m studies.head_fit.study MODEL.keras``.
 
-Photographs get their 3D points and poses from a head that is laid over their 68 annotated 2D points
+Photographs get their 3D points and poses from a head fitted to their 68 annotated 2D points
 (`edgeface.datasets.profile_views.fit`). No face at hand has both such points and a measured pose. What comes near: the 2D
 points that a network, taught by annotators alone, finds on AFLW2000-3D's 199 faces, whose poses are known. So the pose
 error here is the network's and the laying's together; between the rows it is the laying's alone.

@@ -1,7 +1,7 @@
 """What each source of faces adds, by yaw: ``python -m studies.training_sets.study [--seeds 2]`` writes sources.json beside this.
 
 One small network, the same steps, mixtures that differ by one thing each. ``photographs``: their 2D points, and the
-pose of the head laid over them, without which there would be none to train. Added, one after the other: ``rendered``
+pose of the head fitted to them, without which there would be none to train. Added, one after the other: ``rendered``
 faces by their 2D points alone; ``fitted``: the 3D points of that same head; ``turned``: views of the photographs turned
 to profile, by their 3D points and poses; ``nodded``: the same with more pitch, and views raised and bowed; ``rare``:
 photographs of rare poses drawn more often. Beside them all but the rendered ones, and the photographs with rendered
@@ -42,7 +42,7 @@ ARMS = (
     OWN,
 )
 MARKUPS_2D = {"300w": ("ibug68",), "aflw": ("ibug68", "aflw21", "mtfl5"), "youtube_faces": ("ibug68",)}
-"""What the photographs over which a head is laid are labelled with themselves."""
+"""What the photographs to which a head is fitted are labelled with themselves."""
 RENDERED_2D = ("ibug68", "aflw21", "mtfl5")
 SCORED = (
     ("aflw2000_3d", "val", "ibug68"),
