@@ -43,7 +43,7 @@ def predictions(model: str) -> np.ndarray:
 
 
 def failures(model: str) -> np.ndarray:
-    """The `WORST` of `SEARCHED` rendered test faces by NME (of the box): ground truth in white, the prediction in color.
+    """The `WORST` of `SEARCHED` rendered test faces by NME of the box: ground truth white, prediction in color.
 
     Hidden points count and are shown where the markup has them: those of a projected head."""
     predictor = Predictor.load(model)
