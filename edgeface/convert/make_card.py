@@ -72,18 +72,14 @@ def make_card(
 
 
 def commit() -> str | None:
-    """The commit that is checked out, with "+" where code differs from it; None outside a git checkout."""
+    """The commit that is checked out, with "+" where code differs from it; None where this is no checkout."""
+    run = {"capture_output": True, "text": True, "check": True, "cwd": Path(edgeface.__file__).resolve().parents[1]}
     try:
-        run = {"capture_output": True, "text": True, "check": True, "cwd": Path(__file__).parent}
+        # Installed, the package may lie inside another project's repository, whose commit says nothing of it.
+        subprocess.run(["git", "ls-files", "--error-unmatch", "edgeface/__init__.py"], **run)
         head = subprocess.run(["git", "rev-parse", "HEAD"], **run).stdout.strip()
-        return head + (
-            "+"
-            if subprocess.run(
-                ["git", "status", "--porcelain", "-uno", "--", "../..", ":!../../results", ":!../../studies/*/*.json"],
-                **run,
-            ).stdout
-            else ""
-        )
+        status = ["git", "status", "--porcelain", "-uno", "--", ".", ":!results", ":!studies/*/*.json"]
+        return head + ("+" if subprocess.run(status, **run).stdout else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 

@@ -1,0 +1,191 @@
+"""The built wheel in an environment of its own, with no checkout near: what a user installs does what the docs say."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from edgeface.datasets.synthetic import face_seed, render_face
+from edgeface.files import read_json, write_json
+from edgeface.images import write_image
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[1]
+TRAIN, TEST, SIDE = 12, 4, 96
+CONFIG = """
+network = "acdc_n"
+steps = 6
+epoch_steps = 3
+batch_size = 4
+learning_rate = 1e-3
+pack_size = 48
+[model]
+stages = 1
+side = 32
+stem = [8]
+widths = [8]
+markups_2d = ["ibug68"]
+markups_3d = []
+[[sources]]
+set = "mine"
+split = "train"
+[validation]
+set = "mine"
+split = "test"
+"""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A virtual environment that sees this one's packages, `edgeface` not among them, and its own install."""
+
+    bin: Path
+    gained: tuple[str, ...]
+    """What the install added to site-packages, sorted."""
+
+    def run(self, *argv: object, cwd: Path, **env: str) -> subprocess.CompletedProcess:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "EDGEFACE", "KERAS"))}
+        command = [str(self.bin / str(argv[0])), *map(str, argv[1:])]
+        return subprocess.run(command, cwd=cwd, env=kept | env, capture_output=True, text=True, timeout=600)
+
+
+def install(folder: Path, *what: object) -> Installed:
+    """Installs ``what`` without its dependencies into a new environment in ``folder``."""
+    venv.create(folder, with_pip=False, symlinks=True)
+    python = folder / "bin" / "python"
+    (site,) = (folder / "lib").glob("python*/site-packages")
+    paths = dict.fromkeys(sysconfig.get_paths()[key] for key in ("purelib", "platlib"))
+    # The .pth files in there are not read, so the editable install of this checkout stays out.
+    (site / "others.pth").write_text("\n".join(paths))
+    before = {file.name for file in site.iterdir()}
+    if uv := shutil.which("uv"):
+        command = [uv, "pip", "install", "--python", python, "--offline"]
+    else:
+        command = [sys.executable, "-m", "pip", "--python", python, "install", "--no-index", "--quiet"]
+    options = ["--no-deps", "--no-build-isolation"]
+    done = subprocess.run([*map(str, [*command, *options, *what])], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return Installed(python.parent, tuple(sorted({file.name for file in site.iterdir()} - before)))
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (file,) = folder.glob("*.whl")
+    return file
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory) -> Installed:
+    return install(tmp_path_factory.mktemp("env") / "venv", wheel)
+
+
+def own_faces(folder: Path) -> None:
+    """A set in the project's own annotation format, of rendered faces."""
+    records = []
+    for split, count in (("train", TRAIN), ("test", TEST)):
+        for index in range(count):
+            face = render_face(face_seed(index, 5, split), SIDE)
+            name = f"{split}/{index}.png"
+            (folder / "images" / split).mkdir(parents=True, exist_ok=True)
+            write_image(folder / "images" / name, face.image)
+            yaw, pitch, roll = (round(float(angle), 2) for angle in face.pose_deg)
+            records.append(
+                {
+                    "file": name,
+                    "split": split,
+                    "landmarks": {"ibug68": face.landmarks_px["ibug68"].round(2).tolist()},
+                    "pose": {"yaw": yaw, "pitch": pitch, "roll": roll},
+                }
+            )
+    write_json(folder / "annotations.json", records)
+
+
+def test_what_is_in_the_wheel(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"edgeface"}
+    package = {name.removeprefix("edgeface/") for name in names}
+    for file in ("py.typed", "convert/report/peers.json", "convert/templates/report.html.j2", "cli/__init__.py"):
+        assert file in package, file
+    here = {str(file.relative_to(ROOT / "edgeface")) for file in (ROOT / "edgeface" / "zoo").glob("*.tflite")}
+    assert here == {name for name in package if name.endswith(".tflite")}
+
+
+def test_it_installs_edgeface_alone(installed, tmp_path):
+    assert [name.split("-")[0] for name in installed.gained] == ["edgeface", "edgeface"], installed.gained
+    # In a repository of another project, whose commit must not be taken for ours.
+    subprocess.run(["git", "init", "-q", str(installed.bin.parent)], check=True)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(installed.bin.parent)]
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "theirs"], check=True)
+    program = """
+import edgeface, importlib.util
+from edgeface.convert.make_card import commit
+print(edgeface.Predictor.load("acdc_s"))
+assert commit() is None
+assert not any(map(importlib.util.find_spec, ("convert", "calibration", "results", "studies", "scripts", "tests")))
+assert "site-packages" in edgeface.__file__
+"""
+    done = installed.run("python", "-c", program, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "acdc_s" in done.stdout
+
+
+def test_own_faces_from_check_to_report(installed, tmp_path):
+    """Every command of a project, in an empty folder: each ends with 0, the pages and files are there."""
+    own_faces(tmp_path / "faces" / "mine")
+    (tmp_path / "mine.toml").write_text(CONFIG)
+    model, files = "runs/mine/model.keras", "runs/files"
+    chain = [
+        "data check mine",
+        "train mine.toml",
+        f"evaluate {model} --set mine --ced ced.png --json scores.json",
+        "calibrate --set mine --count 6 --out runs/mine.json",
+        f"qat {model} --out runs/qat --steps 4",
+        f"convert {model} --out {files} --qat runs/qat/qat.keras --calibration runs/mine.json "
+        "--variants float32,int8_ptq,int8_qat --name mine",
+        f"gate {files}",
+        f"parity {model} {files} --set mine --jitter-faces 2",
+        f"report {files} --out report --rounds 1 --threads 1 --memory-runs 1 --crops 1",
+        "zoo list",
+        f"predict faces/mine/images/test/0.png --model {files}/mine_int8_qat.tflite --json",
+    ]
+    for line in chain:
+        done = installed.run("edgeface", *line.split(), cwd=tmp_path, EDGEFACE_FACES="faces", TF_CPP_MIN_LOG_LEVEL="3")
+        assert done.returncode == 0, f"edgeface {line}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    assert json.loads(done.stdout)["markup"] == "ibug68"
+    assert read_json(tmp_path / "scores.json")["n"] == TEST
+    report = read_json(tmp_path / "report" / "report.json")
+    assert {row["variant"] for row in report["rows"]} == {"float32", "int8_ptq", "int8_qat"}
+    assert report["commit"] is None and report["peers"]["peers"]
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "mine_int8_qat" in page and "data:image/" in page
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "ced.png", "faces", "mine.toml", "report", "runs", "scores.json",
+    ]  # fmt: skip
+
+
+def test_an_editable_install_puts_edgeface_alone_on_the_path(tmp_path):
+    pytest.importorskip("editables")
+    editable = install(tmp_path / "venv", "--editable", ROOT)
+    program = """
+import importlib.util, edgeface
+print(edgeface.__file__)
+outside = ("convert", "calibration", "results", "studies", "scripts", "tests", "demo_web")
+assert not [name for name in outside if importlib.util.find_spec(name)]
+"""
+    done = editable.run("python", "-c", program, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()) == ROOT / "edgeface" / "__init__.py"
