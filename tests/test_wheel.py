@@ -15,35 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from edgeface.datasets.synthetic import face_seed, render_face
-from edgeface.files import read_json, write_json
-from edgeface.images import write_image
+from edgeface.files import read_json
+from tests import own_set
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[1]
-TRAIN, TEST, SIDE = 12, 4, 96
-CONFIG = """
-network = "acdc_n"
-steps = 6
-epoch_steps = 3
-batch_size = 4
-learning_rate = 1e-3
-pack_size = 48
-[model]
-stages = 1
-side = 32
-stem = [8]
-widths = [8]
-markups_2d = ["ibug68"]
-markups_3d = []
-[[sources]]
-set = "mine"
-split = "train"
-[validation]
-set = "mine"
-split = "test"
-"""
 
 
 @dataclass(frozen=True)
@@ -93,27 +70,6 @@ def installed(wheel, tmp_path_factory) -> Installed:
     return install(tmp_path_factory.mktemp("env") / "venv", wheel)
 
 
-def own_faces(folder: Path) -> None:
-    """A set in the project's own annotation format, of rendered faces."""
-    records = []
-    for split, count in (("train", TRAIN), ("test", TEST)):
-        for index in range(count):
-            face = render_face(face_seed(index, 5, split), SIDE)
-            name = f"{split}/{index}.png"
-            (folder / "images" / split).mkdir(parents=True, exist_ok=True)
-            write_image(folder / "images" / name, face.image)
-            yaw, pitch, roll = (round(float(angle), 2) for angle in face.pose_deg)
-            records.append(
-                {
-                    "file": name,
-                    "split": split,
-                    "landmarks": {"ibug68": face.landmarks_px["ibug68"].round(2).tolist()},
-                    "pose": {"yaw": yaw, "pitch": pitch, "roll": roll},
-                }
-            )
-    write_json(folder / "annotations.json", records)
-
-
 def test_what_is_in_the_wheel(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"edgeface"}
@@ -132,8 +88,9 @@ def test_it_installs_edgeface_alone(installed, tmp_path):
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "theirs"], check=True)
     program = """
 import edgeface, importlib.util
+from edgeface.runtime import Predictor
 from edgeface.convert.make_card import commit
-print(edgeface.Predictor.load("acdc_s"))
+print(Predictor.load("acdc_s"))
 assert commit() is None
 assert not any(map(importlib.util.find_spec, ("convert", "calibration", "results", "studies", "scripts", "tests")))
 assert "site-packages" in edgeface.__file__
@@ -145,8 +102,8 @@ assert "site-packages" in edgeface.__file__
 
 def test_own_faces_from_check_to_report(installed, tmp_path):
     """Every command of a project, in an empty folder: each ends with 0, the pages and files are there."""
-    own_faces(tmp_path / "faces" / "mine")
-    (tmp_path / "mine.toml").write_text(CONFIG)
+    own_set.write(tmp_path / "faces" / "mine", test=4)
+    (tmp_path / "mine.toml").write_text(own_set.CONFIG.format(name="mine"))
     model, files = "runs/mine/model.keras", "runs/files"
     chain = [
         "data check mine",
@@ -166,7 +123,7 @@ def test_own_faces_from_check_to_report(installed, tmp_path):
         done = installed.run("edgeface", *line.split(), cwd=tmp_path, EDGEFACE_FACES="faces", TF_CPP_MIN_LOG_LEVEL="3")
         assert done.returncode == 0, f"edgeface {line}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     assert json.loads(done.stdout)["markup"] == "ibug68"
-    assert read_json(tmp_path / "scores.json")["n"] == TEST
+    assert read_json(tmp_path / "scores.json")["n"] == 4
     report = read_json(tmp_path / "report" / "report.json")
     assert {row["variant"] for row in report["rows"]} == {"float32", "int8_ptq", "int8_qat"}
     assert report["commit"] is None and report["peers"]["peers"]

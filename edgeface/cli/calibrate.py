@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from edgeface.files import write_json
 
     if args.show:
-        print(coverage_table(read_manifest(args.show)))
+        print(coverage_table(read_manifest(args.show, args.dir)))
         return 0
     if args.count < 1:
         raise InputError(f"--count must be at least 1. Received: {args.count}")
@@ -64,7 +64,7 @@ COMMAND = Command(
     run=run,
     examples=(
         "edgeface calibrate --set my_faces --dir faces --count 2 --out runs/my_faces.json",
-        "edgeface calibrate --show runs/my_faces.json",
+        "edgeface calibrate --show runs/my_faces.json --dir faces",
         "edgeface calibrate --set 300w --count 200 --out runs/300w.json",
     ),
     notes="Writes the faces' names, how they cover yaw and pitch, and a hash of their crops: `edgeface convert "

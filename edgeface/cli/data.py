@@ -121,7 +121,7 @@ GROUP = Group(
                 "edgeface data import labelme labelled/ --markup mtfl5 --out faces/mine",
                 "edgeface data import cvat annotations.xml --images photos/ --markup wflw98 --out faces/wall",
             ),
-            notes="Images are copied; the source is not changed. A face is one object with the markup's points in its\n"
+            notes="Images are copied; the source is not changed. A face is one object with the markup's points in its "
             "order, or single points labelled with their numbers.\n"
             "Exit status 1: records were skipped, each with its reason.",
             needs=NEEDS,

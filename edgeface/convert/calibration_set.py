@@ -77,15 +77,20 @@ def build(
     return manifest, chosen
 
 
-def read_manifest(path: str | Path) -> Manifest:
-    """The manifest of a file; InputError where it is none, of another format or of faces to evaluate on."""
+def read_manifest(path: str | Path, root: str | Path | None = None) -> Manifest:
+    """The manifest of a file; InputError where it is none, of another format or of faces to evaluate on.
+
+    Args:
+        path: The manifest.
+        root: The folder that holds its set, as in `load_set`.
+    """
     data, where = read_json(path), f"calibration manifest {path}"
     bins = data.get("bins") if isinstance(data, dict) else None
     # `PoseBins` has defaults, but a manifest must say which bins it was balanced over.
     if isinstance(bins, dict) and not {"yaw_deg", "pitch_deg"} <= set(bins):
         raise InputError(f"{where}: bins must hold yaw_deg and pitch_deg. Received: {bins}")
     found = from_dict(Manifest, data, where)
-    refuse_evaluation(found.set, found.split)
+    refuse_evaluation(found.set, found.split, root)
     return found
 
 
@@ -96,7 +101,7 @@ def load_calibration(
 
     InputError where a face is gone or no longer the same.
     """
-    found = read_manifest(manifest)
+    found = read_manifest(manifest, root)
     by_id = {s.id: s for s in load_set(found.set, found.split, limit=found.pool, root=root)}
     missing = [i for i in found.ids if i not in by_id]
     if missing:

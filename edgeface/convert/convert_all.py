@@ -232,7 +232,7 @@ def _crops(job: Job, trained, scale: float, variants: list[Variant], report) -> 
             parts.append(synthetic_crops(SYNTHETIC_CROPS, side, channels, scale))
         else:
             report(f"reading the calibration set {Path(one).name}")
-            parts.append(load_calibration(one, side, channels, scale, job.dir))
+            parts.append(load_calibration(one, side, channels, scale, root=job.dir))
     return np.concatenate(parts)
 
 
