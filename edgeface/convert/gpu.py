@@ -21,7 +21,7 @@ import numpy as np
 from edgeface.errors import InputError, must_be_one_of
 from edgeface.quantize.tflite_graph import Tensor, read_graph
 
-WORKER = Path(__file__).parent / "runtimes" / "workers" / "gpu.py"
+WORKER = Path(__file__).parent / "gpu_worker.py"
 UNPACKED = Path("runs/runtimes/lavapipe").absolute()
 """Where `python -m convert.runtimes gpu-f16` unpacks a lavapipe new enough beside the system."""
 DRIVERS = ("swiftshader", "lavapipe")
