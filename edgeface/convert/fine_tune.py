@@ -57,8 +57,8 @@ class FineTune:
     """`qat.equalize` the float network first."""
     distil: float = 1.0
     """Share of the loss that is the distance from the float network's own answers, 0 to 1 (`edgeface.convert.distill`).
-    All of it, for what is wanted is the float network in int8: labels move the landmarks further from it, whether scores
-    rise or fall (studies/quantization)."""
+    All of it, for what is wanted is the float network in int8: labels move the landmarks further from it, whether
+    scores rise or fall (studies/quantization)."""
     seed: int = 1
     """Added to the float run's: other batches than it began with."""
 

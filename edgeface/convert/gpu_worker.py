@@ -1,8 +1,8 @@
 """GPU alone, in a process of its own: an engine or a driver that dies takes nothing else with it.
 
-``gpu_worker.py MODEL [CROPS.npy OUT.npz] [--float16]``: without crops it compiles the file and runs it once on noise, because
-a shader that the driver refuses shows only there. Crops are as the input stores them. The engine's own words go to
-stderr; the caller reads them.
+``gpu_worker.py MODEL [CROPS.npy OUT.npz] [--float16]``: without crops it compiles the file and runs it once on noise,
+because a shader that the driver refuses shows only there. Crops are as the input stores them. The engine's own words go
+to stderr; the caller reads them.
 """
 
 from __future__ import annotations
