@@ -113,8 +113,9 @@ class _Stderr(logging.Handler):
 def _log_on_stderr() -> Iterator[None]:
     """The library says what it does through `logging`; a command shows it."""
     log, handler = logging.getLogger("edgeface"), _Stderr()
-    before = log.level
+    before, propagated = log.level, log.propagate
     log.addHandler(handler)
+    log.propagate = False  # TensorFlow's export gives the root logger a handler, which would say it again
     if before == logging.NOTSET:
         log.setLevel(logging.INFO)
     try:
@@ -122,3 +123,4 @@ def _log_on_stderr() -> Iterator[None]:
     finally:
         log.removeHandler(handler)
         log.setLevel(before)
+        log.propagate = propagated
