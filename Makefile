@@ -35,7 +35,7 @@ else
 endif
 	@touch $@
 
-demo: $(READY)  ## train, quantise, convert and report on rendered faces (under 15 minutes on 2 cores)
+demo: $(READY)  ## train, quantize, convert and report on rendered faces (under 15 minutes on 2 cores)
 	$(BIN)/python -m convert.demo
 
 test: $(READY)  ## the whole test suite, in JOBS=2 processes
