@@ -32,8 +32,10 @@ def main() -> int:
     logging.basicConfig(format="%(message)s")
     logging.getLogger("edgeface").setLevel(logging.INFO)
     start = time.perf_counter()
+    from edgeface.progress import show_progress
     from edgeface.training.backend import start_keras
 
+    show_progress()
     start_keras()
     folders = [_network(name) for name in NETWORKS]
     _heading("report")
@@ -56,8 +58,8 @@ def _network(name: str) -> Path:
     """Trains, tunes, converts and scores one network; its folder of files."""
     from edgeface.convert.convert_all import Job, convert_all
     from edgeface.convert.fine_tune import FineTune, fine_tune
-    from edgeface.convert.parity import parity, table
-    from edgeface.convert.parity_file import SetRows, save_parity
+    from edgeface.convert.parity import ParityRun, table
+    from edgeface.convert.parity_file import ScoredSet, save_parity
     from edgeface.datasets.load import load_set
     from edgeface.evaluation.protocols import PROTOCOLS
     from edgeface.training.config_file import load_config
@@ -67,24 +69,19 @@ def _network(name: str) -> Path:
     folder = RUNS / name
     model = train(load_config(f"configs/{name}_demo.toml"), folder)
     _heading(f"{name}: fine-tune the quantisation-aware twin")
-    twin = fine_tune(model, RUNS / f"{name}_qat", FineTune(steps=TUNE_STEPS, epoch_steps=100))
+    quantized = fine_tune(model, RUNS / f"{name}_qat", FineTune(steps=TUNE_STEPS, epoch_steps=100))
 
     _heading(f"{name}: convert")
     files = folder / "tflite"
     scores = files / "parity.json"
-    if scores.exists() and scores.stat().st_mtime > twin.stat().st_mtime:
+    if scores.exists() and scores.stat().st_mtime > quantized.stat().st_mtime:
         print(f"{files}: converted and scored already")
         return files
-    done = convert_all(Job(model, files, qat=twin), report=lambda text: print(f"  {text}", flush=True))
+    done = convert_all(Job(model, files, qat=quantized))
     _heading(f"{name}: parity")
-    rows = parity(
-        model,
-        [c.path for c in done],
-        load_set("synthetic", "test", TEST_FACES),
-        PROTOCOLS["synthetic"],
-        report=lambda text: print(f"  {text}", flush=True),
-    )
-    save_parity(scores, [SetRows.of("synthetic", "test", rows)], "make demo")
+    run = ParityRun.load(model, [file.path for file in done])
+    rows = run.score(load_set("synthetic", "test", TEST_FACES), PROTOCOLS["synthetic"])
+    save_parity(scores, [ScoredSet("synthetic", "test", tuple(rows))], "make demo")
     print(table(rows))
     return files
 

@@ -1,7 +1,8 @@
-"""Writing files so that a kill or a full disk never leaves half of one under its final name."""
+"""Writing files so that a kill or a full disk never leaves half of one under its final name; their hashes."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -40,6 +41,21 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     finally:
         if aside is not None:
             aside.unlink(missing_ok=True)
+
+
+def check_writable(folder: str | Path) -> None:
+    """InputError where the folder cannot be made or written to: asked ahead of minutes of work."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"{folder} must be a folder that can be written to. Received: {error.strerror}") from None
+
+
+def sha256(path: str | Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

@@ -52,8 +52,8 @@ def trial(config: TrainConfig, scored: Scored, every_stage: bool = False, decode
 def _trial(config: TrainConfig, scored: Scored, every_stage: bool, decode: Decode) -> Row:
     import keras
 
-    from edgeface.models.deploy import stage_count
     from edgeface.models.io import load_model
+    from edgeface.models.outputs import StageOutputs
     from edgeface.models.presets import build
     from edgeface.training.backend import override_setting
     from edgeface.training.train import network_config_of, train
@@ -64,7 +64,7 @@ def _trial(config: TrainConfig, scored: Scored, every_stage: bool, decode: Decod
         fresh = build(network_config_of(config))
     start_by_name(fresh, config.seed)
     network, info = load_model(train(config, RUNS / config.name, model=fresh))
-    last = stage_count(network)
+    last = StageOutputs.of(network).stages
     stages = []
     for stage in range(1 if every_stage else last, last + 1):
         figures, faces = score_stage(network, scored, stage, decode, whole=stage == last)

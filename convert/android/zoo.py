@@ -6,8 +6,7 @@ from pathlib import Path
 
 from convert.android.kotlin import DEMO
 from edgeface import zoo
-from edgeface.convert.make_card import sha256
-from edgeface.files import write_text
+from edgeface.files import sha256, write_text
 
 MANIFEST = DEMO / "zoo.sha256"
 

@@ -50,8 +50,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def packed(config, limit_mib: float = 40.0, size: int = 0, seed: int = 0, cache: Path = Path("runs/cache")) -> Pack:
     """As many faces as fit, each source's number by its weight; labels resolved as the pipeline would."""
-    from edgeface.models.deploy import landmark_markups
     from edgeface.models.io import model_info
+    from edgeface.models.outputs import StageOutputs
     from edgeface.models.presets import build
     from edgeface.schema import as_dict
     from edgeface.training.losses import AcdcLoss, loss_for
@@ -62,7 +62,7 @@ def packed(config, limit_mib: float = 40.0, size: int = 0, seed: int = 0, cache:
         raise InputError(f"mode must be mixed: the device draws every batch over all sources. Received: {config.mode}")
     network_config = network_config_of(config)
     network = build(network_config)
-    markups = landmark_markups(network)
+    markups = StageOutputs.of(network).markups
     channels = network.input_shape[3]
     sources = load_sources(config, markups, cache)
     size = size or config.cut_size

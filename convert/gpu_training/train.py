@@ -25,8 +25,8 @@ from convert.gpu_training.packfile import Pack, join, split
 from edgeface.errors import InputError
 from edgeface.files import write_json
 from edgeface.head_pose import ANGLES
-from edgeface.models.deploy import landmark_markups
 from edgeface.models.io import save_model
+from edgeface.models.outputs import StageOutputs
 from edgeface.models.presets import build, config_from_dict
 from edgeface.models.summary import count_macs
 from edgeface.training.checkpoint import append_row, load_checkpoint, save_checkpoint, truncate_rows
@@ -178,7 +178,7 @@ def parts_of(trainer: AlignmentTrainer) -> list[list]:
 
 def stepper(trainer: AlignmentTrainer, pack: Pack, network: keras.Model):
     """(state, faces, steps (n,)) -> (state, logs of each step); the state's memory is used again."""
-    config, markups = pack.about["config"], landmark_markups(network)
+    config, markups = pack.about["config"], StageOutputs.of(network).markups
     side, size = network.input_shape[1], config["batch_size"]
     seed = jax.random.key(config["seed"])
 

@@ -20,8 +20,7 @@ from convert.release.record import record
 from convert.runtimes import arm64, instructions, wheel
 from edgeface import zoo
 from edgeface.card import read_card
-from edgeface.convert.make_card import sha256
-from edgeface.files import read_json, write_json
+from edgeface.files import read_json, sha256, write_json
 
 FILE = Path(__file__).resolve().parents[2] / "results" / "arm64.json"
 PARTS = ("live", "instructions")

@@ -10,9 +10,8 @@ import jinja2
 from convert.release.markdown import table
 from edgeface import zoo
 from edgeface.card import Card, read_card
-from edgeface.convert.make_card import sha256
 from edgeface.convert.parity_file import load_parity
-from edgeface.files import read_json
+from edgeface.files import read_json, sha256
 from edgeface.head_pose import ANGLES
 
 HERE = Path(__file__).resolve().parents[2] / "results"

@@ -15,6 +15,7 @@ from pathlib import Path
 from convert.release.command import run
 from convert.release.record import record
 from edgeface.files import write_json
+from edgeface.progress import show_progress
 
 HERE = Path(__file__).resolve().parents[2] / "results"
 REAL = ("300w", "aflw2000_3d", "aflw")
@@ -83,9 +84,9 @@ def measure(name: str) -> bool:
         out = RUNS / files.name
         seconds[files.markup] = _convert(model, twin, out, subject.calibration, files)
         scored = _score(model, out, files.sets)
-        save_parity(out / "parity.json", [one.plain() for one in scored], command)
+        save_parity(out / "parity.json", scored, command)
         for one in scored:
-            save_parity(HERE / name / f"{one.set}_{one.split}.json", [one.plain()], command)
+            save_parity(HERE / name / f"{one.set}_{one.split}.json", [one], command)
             passed &= all(row.passed for row in one.rows if row.variant == "int8_qat")
     about = record(command, "keras", "tensorflow", "ai-edge-litert", "numpy")
     write_json(HERE / name / "conversion.json", about | {"seconds_for_all_variants": seconds})
@@ -113,7 +114,7 @@ def _convert(model: Path, twin: Path, out: Path, calibration: str, files: Files)
     manifest = out / "calibration.json"
     write_json(manifest, build(calibration, CALIBRATION_FACES, "train", 0)[0].to_dict())
     start = time.perf_counter()
-    convert_all(Job(model, out, twin, f"{manifest},synthetic", files.markup, name=files.name), report=_say)
+    convert_all(Job(model, out, twin, f"{manifest},synthetic", files.markup, name=files.name))
     return round(time.perf_counter() - start, 1)
 
 
@@ -122,7 +123,7 @@ def _score(model: Path, out: Path, sets: tuple[str, ...]) -> list:
     from edgeface.convert.parity import table
     from edgeface.convert.parity_sets import score_sets
 
-    scored = score_sets(model, tflite_files(out), sets, jitter_faces=100, report=_say)
+    scored = score_sets(model, tflite_files(out), sets, jitter_faces=100)
     for one in scored:
         print(table(one.rows))
     return scored
@@ -132,15 +133,12 @@ def _files(model: Path, twin: Path):
     return ("float", model), ("qat", twin)
 
 
-def _say(text: str) -> None:
-    print(f"  {text}", flush=True)
-
-
 def main(args: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", choices=sorted(SUBJECTS))
     parser.add_argument("--times", action="store_true", help="only time the files that are converted, once more")
     options = parser.parse_args(args)
+    show_progress()
     if options.times:
         for name in options.models:
             time_again(name)

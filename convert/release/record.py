@@ -15,11 +15,10 @@ def record(command: str, *packages: str) -> dict[str, Any]:
         command: what makes the file again.
         packages: whose versions count, beside edgeface's and Python's; none: those of the device half.
     """
-    from edgeface.convert.latency import machine
-    from edgeface.convert.make_card import commit
-    from edgeface.runtime.machine import versions
+    from edgeface.runtime.machine import environment
 
-    made_by = commit()
+    about = environment(*packages)
+    made_by = about["commit"]
     if made_by is None or made_by.endswith("+"):
         print(f"warning: measured on uncommitted code ({made_by or 'no git checkout'})", file=sys.stderr)
-    return {"command": command, "commit": made_by, "machine": machine(), "versions": versions(*packages)}
+    return {"command": command, **about}

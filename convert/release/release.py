@@ -14,11 +14,10 @@ from convert.release.command import run
 from convert.release.measure import RUNS, SUBJECTS
 from edgeface import zoo
 from edgeface.card import read_card
-from edgeface.convert.make_card import sha256
 from edgeface.convert.parity_file import load_parity
 from edgeface.convert.variants import VARIANTS
 from edgeface.errors import InputError
-from edgeface.files import write_bytes
+from edgeface.files import sha256, write_bytes
 
 
 def release(name: str) -> list[Path]:

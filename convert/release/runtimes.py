@@ -16,9 +16,9 @@ from convert.runtimes.compare import Row
 from convert.runtimes.golden import prepare
 from convert.runtimes.tolerances import Difference, Tolerance
 from edgeface import zoo
-from edgeface.convert.make_card import commit, sha256
 from edgeface.errors import InputError
-from edgeface.files import read_json, write_json
+from edgeface.files import read_json, sha256, write_json
+from edgeface.runtime.machine import commit
 
 OUT = Path(__file__).resolve().parents[2] / "results" / "runtimes.json"
 RUNS = Path(__file__).parents[2] / "runs"

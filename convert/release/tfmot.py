@@ -38,7 +38,7 @@ CALIBRATION_FACES = 128
 
 def compare(name: str, steps: int, learning_rate: float, rescore: bool = False) -> None:
     """Every arm of one model that is not in the table yet. rescore: and the files of those that are, anew."""
-    from edgeface.convert.make_card import sha256
+    from edgeface.files import sha256
     from edgeface.models.deploy import deploy
     from edgeface.models.io import load_model
 

@@ -19,10 +19,9 @@ from convert.runtimes.golden import FACES, Case, prepare
 from convert.runtimes.gpu import GPU, GPU_FLOAT16
 from convert.runtimes.interpreters import ARM64, LITERT_X86, TFLITE_X86
 from convert.runtimes.tolerances import tolerance
-from edgeface.convert.latency import machine
-from edgeface.convert.make_card import sha256, versions
 from edgeface.errors import InputError
-from edgeface.files import write_json
+from edgeface.files import sha256, write_json
+from edgeface.runtime.machine import machine, versions
 
 GROUPS: dict[str, tuple[Runtime, ...]] = {
     "litert": (LITERT_X86,),

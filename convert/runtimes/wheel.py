@@ -15,7 +15,7 @@ import numpy as np
 
 from convert.runtimes import arm64
 from convert.runtimes.base import ROOT, RefusedError, installing, run
-from edgeface.convert.make_card import sha256
+from edgeface.files import sha256
 
 PROJECT = Path(__file__).parents[2]
 KEYS = ("landmarks_px", "pose_deg", "spread_px", "box_xyxy")

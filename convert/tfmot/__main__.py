@@ -31,18 +31,16 @@ def run(
     from convert.tfmot.rebuild import rebuild
     from convert.tfmot.tuning import load_batches, make_batches, save_batches, tune
     from edgeface.convert.gate import check
-    from edgeface.convert.make_card import sha256, versions
     from edgeface.convert.tflite import exported
     from edgeface.convert.variants import VARIANTS
-    from edgeface.files import write_bytes, write_json
-    from edgeface.models.deploy import landmark_markups, stage_count
+    from edgeface.files import sha256, write_bytes, write_json
     from edgeface.models.io import load_model
+    from edgeface.models.outputs import StageOutputs
     from edgeface.quantize.tflite_graph import read_graph
+    from edgeface.runtime.machine import versions
     from edgeface.training.losses import loss_for
 
-    network, info = load_model(model)
-    if info["kind"] != "float":
-        raise InputError(f"{model} must be a float model. Received: a {info['kind']!r} one")
+    network, info = load_model(model, kind="float")
     if batches is None:
         batches = out / "batches.npz"
         save_batches(batches, make_batches(network, info, steps, learning_rate, out.parent / "cache", str(model)))
@@ -61,9 +59,9 @@ def run(
         _progress,
     )
     seconds = time.perf_counter() - started
-    last, markup = stage_count(network), markup or landmark_markups(network)[0]
-    keys = {"landmarks": f"s{last}_{markup}", "pose": f"s{last}_pose", "spread": f"s{last}_{markup}_spread"}
-    with exported(quantized.deployed(keys)) as saved:
+    names = StageOutputs.of(network)
+    markup = markup or names.markups[0]
+    with exported(quantized.deployed(names.deployed(names.stages, markup))) as saved:
         flatbuffer = saved.to_tflite(VARIANTS["int8_qat"])
     checked = check(read_graph(flatbuffer), VARIANTS["int8_qat"], "tfmot.tflite")
     facts = {
@@ -92,10 +90,12 @@ def agreement(network, rebuilt, images) -> dict[str, float]:
     (N, S, S, C): landmarks and spread in crop widths, pose in degrees, maps and logits in their own units."""
     import numpy as np
 
+    from edgeface.models.outputs import StageOutputs
+
     expected, got = network(images), rebuilt.by_key(rebuilt.model(images))
     found: dict[str, float] = {}
     for key in expected:
-        kind = next((k for k in ("pose", "spread", "maps", "bins") if key.endswith(f"_{k}")), "landmarks")
+        kind = StageOutputs.kind(key)
         found[kind] = max(found.get(kind, 0.0), float(np.abs(np.asarray(expected[key]) - np.asarray(got[key])).max()))
     return found
 

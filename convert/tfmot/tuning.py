@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from edgeface.convert.fine_tune import FineTune, calibration_batches, tuning_config
 from edgeface.files import atomic_write
-from edgeface.models.deploy import landmark_markups
+from edgeface.models.outputs import StageOutputs
 from edgeface.training.losses import AcdcLoss, Loss, acdc_loss, ccr_loss
 from edgeface.training.pipeline import Views, batches
 from edgeface.training.source_faces import load_sources
@@ -51,7 +51,7 @@ def make_batches(
     """
     options = FineTune(steps=steps, learning_rate=learning_rate)
     run = tuning_config(info, options, None, str(where))
-    markups = landmark_markups(model)
+    markups = StageOutputs.of(model).markups
     side, _, channels = model.input_shape[1:]
     sources = load_sources(run, markups, cache)
     views = Views(side, channels, markups, run.augment, run.seed, run.batch_size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edgeface.cli.command import LOG, Command
+from edgeface.cli.command import Command
 from edgeface.cli.options import DIR_HELP, add_markup, add_out, add_stages
 
 
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     job = Job(
         args.model, args.out, args.qat, args.calibration, args.markup, outputs, args.stages, args.name, dir=args.dir
     )
-    for converted in convert_all(job, wanted, report=LOG.info):
+    for converted in convert_all(job, wanted):
         card, checked = converted.card, converted.gate
         print(f"{converted.path}  {card.file_bytes:,} bytes  {checked.float_operators} float operators  gate passed")
         for note in card.notes:

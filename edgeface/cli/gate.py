@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     expected = variant(args.variant) if args.variant else None
     failed = 0
     for file in converted_files(args.files):
-        report = gate(file, expected, gpu=args.gpu, faces=args.faces)
+        report = gate(file, expected, gpu=args.gpu, faces=args.faces or 0)
         failed += not report.passed
         print(f"{file}: {report.variant}, {report.bytes:,} bytes, {'passed' if report.passed else 'FAILED'}")
         for name, tensor in (*report.inputs.items(), *report.outputs.items()):

@@ -6,7 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from edgeface.cli.command import LOG, Command
+from edgeface.cli.command import Command
 from edgeface.cli.options import add_faces, add_limit
 from edgeface.errors import InputError
 
@@ -43,14 +43,14 @@ def run(args: argparse.Namespace) -> int:
 
     files = converted_files(args.files)
     out = args.out or _beside(files)
-    sets = chosen_sets(args.set, LOG.info, args.dir)
+    sets = chosen_sets(args.set, args.dir)
     scored = score_sets(
         args.model, files, sets, split=args.split, limit=args.limit, protocol=args.protocol,
-        jitter_faces=args.jitter_faces, pictures=args.pictures, root=args.dir, report=LOG.info,
+        jitter_faces=args.jitter_faces, pictures=args.pictures, root=args.dir,
     )  # fmt: skip
     for one in scored:
         print(f"{one.set} {one.split}: " + (f"skipped: {one.skipped}" if one.skipped else table(one.rows)))
-    print(f"wrote {save_parity(out, [one.plain() for one in scored], _command(args, sets))}")
+    print(f"wrote {save_parity(out, scored, _command(args, sets))}")
     return 0 if all(row.passed for one in scored for row in one.rows) else 1
 
 

@@ -61,9 +61,9 @@ def run(args: argparse.Namespace) -> int:
         entries = embed_faces(entries)
     report = build_report(
         entries,
-        args.rounds,
-        args.threads,
-        shlex.join(["edgeface", "report", *map(str, args.folders)]),
+        rounds=args.rounds,
+        threads=args.threads,
+        command=shlex.join(["edgeface", "report", *map(str, args.folders)]),
         peers=peers,
         memory_runs=args.memory_runs,
         crops=args.crops,

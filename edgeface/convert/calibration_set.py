@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from edgeface.datasets.sample import FaceSample
 from edgeface.datasets.synthetic import face_seed, sample_params, synthetic_sample
 from edgeface.errors import InputError, must_be_one_of
 from edgeface.files import read_json
+from edgeface.progress import track
 from edgeface.schema import from_dict, must
 
 FORMAT = 1
@@ -29,7 +31,10 @@ CHECK_SIDE = 64
 EVALUATION_ONLY = ("aflw2000_3d",)
 POOL_PER_FACE = 8
 """Rendered faces to choose from, for each one wanted: the rarest pose bins then still have some."""
-PROGRESS_FROM = 300
+SYNTHETIC_CROPS = 128
+"""Rendered faces, of every pose, for ``synthetic`` among the calibration sets."""
+
+log = logging.getLogger("edgeface")
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,34 @@ def read_manifest(path: str | Path, root: str | Path | None = None) -> Manifest:
     return found
 
 
+def calibration_crops(
+    names: Sequence[str], side: int, channels: int, scale: float = CROP_SCALE, root: str | Path | None = None
+) -> np.ndarray:
+    """The crops of several calibration sets, one after another: (N, side, side, channels) uint8.
+
+    Args:
+        names: ``synthetic`` for rendered faces, or paths of manifests.
+        side: of a crop in pixels.
+        channels: 3 for RGB, 1 for gray.
+        scale: of the crop, in longer sides of the box.
+        root: the folder that holds the manifests' sets; None: EDGEFACE_FACES, EDGEFACE_DATA.
+    """
+    parts = []
+    for name in names:
+        if name == "synthetic":
+            log.info("rendering %d faces to calibrate on", SYNTHETIC_CROPS)
+            parts.append(synthetic_crops(SYNTHETIC_CROPS, side, channels, scale))
+        else:
+            log.info("reading the calibration set %s", Path(name).name)
+            parts.append(load_calibration(name, side, channels, scale, root=root))
+    return np.concatenate(parts)
+
+
+def rendered_crops(split: str, count: int, side: int, channels: int, scale: float = CROP_SCALE) -> np.ndarray:
+    """The first rendered faces of a split, whatever their poses: (N, side, side, channels) uint8."""
+    return cut(load_set("synthetic", split, count), side, channels, scale)
+
+
 def load_calibration(
     manifest: str | Path, side: int, channels: int, scale: float = CROP_SCALE, root: str | Path | None = None
 ) -> np.ndarray:
@@ -130,7 +163,7 @@ def synthetic_crops(count: int, side: int, channels: int, scale: float = CROP_SC
 def cut(samples: Sequence[FaceSample], side: int, channels: int, scale: float = CROP_SCALE) -> np.ndarray:
     """(N, side, side, channels) uint8: RGB, or gray. scale: of the crop, in longer sides of the box."""
     crops = []
-    for sample in _tracked(samples):
+    for sample in track(samples, "cutting out faces"):
         image = sample.load()
         image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if channels == 1 else image
         crops.append(square_crop(sample.box, scale).extract(image, side).reshape(side, side, channels))
@@ -155,11 +188,3 @@ def _coverage(bins: PoseBins, selection: Selection) -> tuple[dict[str, Any], ...
         yaw, pitch = bins.ranges(index) if index < bins.count else (None, None)
         rows.append({"yaw_deg": yaw, "pitch_deg": pitch, "available": available, "chosen": chosen})
     return tuple(rows)
-
-
-def _tracked(samples: Sequence[FaceSample]):
-    if len(samples) < PROGRESS_FROM:
-        return samples
-    from rich.progress import track
-
-    return track(samples, description="cutting out faces", transient=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
+import logging
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +14,21 @@ import numpy as np
 
 from edgeface.card import Card, attach_card, write_card
 from edgeface.convert.gate import GateReport, gate, require
-from edgeface.convert.make_card import make_card, sha256
+from edgeface.convert.make_card import make_card
 from edgeface.convert.variants import VARIANTS, Variant
 from edgeface.errors import InputError
-from edgeface.files import atomic_write
+from edgeface.files import atomic_write, check_writable, sha256
 from edgeface.quantize.tflite_graph import read_graph
 
 if TYPE_CHECKING:
     import keras
 
-SYNTHETIC_CROPS = 128
-"""Rendered faces, of every pose, for ``synthetic`` among the calibration sets."""
+    from edgeface.convert.tflite import Exported
+
 OVERFLOW_CROPS = 4
 """Faces that a float16 file is run on, every tensor kept, to see whether what it computes fits float16."""
+
+log = logging.getLogger("edgeface")
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,10 @@ class Job:
     out: Path
     """The folder for the files."""
     qat: Path | None = None
-    """Its fine-tuned quantisation-aware twin; without one the twin is calibrated and not fine-tuned."""
+    """Its fine-tuned quantized model; without one, a quantized model is calibrated and not fine-tuned."""
     calibration: str = "synthetic"
-    """A manifest of `python -m calibration build`, "synthetic" for rendered faces, or several with commas: a set
-    without profiles leaves ranges too narrow for one."""
+    """A manifest of `edgeface calibrate`, "synthetic" for rendered faces, or several with commas: a set without
+    profiles leaves ranges too narrow for one."""
     markup: str | None = None
     """The landmarks to keep; None: the model's first."""
     outputs: tuple[str, ...] = ("landmarks", "pose", "spread")
@@ -55,92 +58,184 @@ class Job:
     def calibrations(self) -> tuple[str, ...]:
         return tuple(one.strip() for one in self.calibration.split(","))
 
+    @property
+    def calibration_name(self) -> str:
+        """The calibration sets as a card names them."""
+        return ", ".join(Path(one).name for one in self.calibrations)
+
 
 @dataclass(frozen=True)
 class Converted:
+    """One file as it was written."""
+
     path: Path
     card: Card
     gate: GateReport
 
 
-def convert_all(
-    job: Job,
-    variants: list[Variant] | None = None,
-    fine_tune: Callable[[keras.Model], dict[str, Any]] | None = None,
-    report: Callable[[str], None] = lambda text: None,
-) -> list[Converted]:
-    """Every variant (all six by default), in order; the first that fails its gate raises GateError.
+def convert_all(job: Job, variants: Sequence[Variant] | None = None) -> list[Converted]:
+    """Every variant, in order; the first that fails its gate raises GateError.
 
-    fine_tune: called with a calibrated twin where ``job.qat`` is None; trains it in place, returns what it did (for the
-    card). report: told what is being done.
+    Args:
+        job: the model, the folder and the options.
+        variants: which ones; all six by default.
     """
-    from edgeface.convert.tflite import exported
-    from edgeface.models.deploy import deploy, landmark_markups, stage_count
-    from edgeface.models.io import config_of, load_model
-
     variants = list(VARIANTS.values()) if variants is None else variants
-    report("loading the model")
-    trained, info = load_model(job.model)
-    _must_be("float", info, job.model)
-    config_of(info)
-    _must_be_a_network(trained, job.model)
-    _must_be_writable(job.out)
-    markup = landmark_markups(trained)[0] if job.markup is None else job.markup
-    stages = stage_count(trained) if job.stages is None else job.stages
-    scale = info["crop"]["scale"]
-    crops = _crops(job, trained, scale, variants, report)
-    twin, how = (
-        _twin(job, trained, info, crops, fine_tune, report) if any(v.needs_qat for v in variants) else (None, {})
-    )
     done = []
-    with ExitStack() as stack:
-        sources = {}
+    with Conversion.load(job, variants) as conversion:
         for variant in variants:
-            report(f"converting {variant.name}")
-            kept = {"markup": markup, "outputs": job.outputs, "stages": stages, "head": not variant.head_on_host}
-            kind = (variant.needs_qat, variant.head_on_host)
-            try:
-                deployed = deploy(trained, **kept)
-                if kind not in sources:
-                    source = _on_the_grid(deploy(twin, **kept), variant) if variant.needs_qat else deployed
-                    sources[kind] = stack.enter_context(exported(source))
-            except ValueError as error:
-                raise InputError(f"{job.model}: {error}") from None
-            quantisation = how if variant.needs_qat else _how(variant, job, crops)
-            data = _tflite(sources[kind], variant, crops, job.model)
+            log.info("converting %s", variant.name)
+            path = conversion.path(variant)
+            data = conversion.export(variant)
             if variant.needs_calibration:
-                report(f"centring {variant.name}'s answers")
-                data = _centred(deployed, data, variant, crops, job.model)
-            made = twin if variant.needs_qat else trained
-            done.append(
-                _write(job, variant, data, deployed=deployed, trained=made, info=info, markup=markup, stages=stages,
-                       faces=_faces(variant, crops, trained, scale), float_sha256=sha256(job.model),
-                       quantisation=quantisation)
-            )  # fmt: skip
+                data = conversion.correct(variant, data)
+            with atomic_write(path) as aside:
+                aside.write_bytes(data)
+                # Checked before the file takes its name, so that one that fails is never there to be used.
+                checked = conversion.gate(variant, aside)
+                card = attach_card(aside, conversion.card(variant, data, checked))
+                # Ahead of the renaming: where the disk is full, no file is left without its card.
+                write_card(path.with_suffix(".json"), card)
+            done.append(Converted(path, card, checked))
     return done
 
 
-def _tflite(source, variant: Variant, crops: np.ndarray | None, model: Path) -> bytes:
-    try:
-        return source.to_tflite(variant, crops)
-    except InputError:
-        raise
-    except Exception as error:  # the converter raises what it likes; its log is on stderr already
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise InputError(f"{model} must convert to {variant.name}. Received: {reason.strip()[:300]}") from error
+@dataclass(frozen=True)
+class Conversion:
+    """A float model and all that its files are made from, read once. A context: exports are removed at its end."""
+
+    job: Job
+    model: keras.Model
+    """The float training graph."""
+    info: dict[str, Any]
+    markup: str
+    stages: int
+    crops: np.ndarray | None = None
+    """(N, S, S, C) uint8, representative, cut as the model was trained; None where no variant needs them."""
+    quantized: keras.Model | None = None
+    """The quantized training graph; None where no variant needs one."""
+    quantization: dict[str, Any] = field(default_factory=dict)
+    """How the quantized model was made, for the cards."""
+    _exports: dict[tuple[bool, bool], Exported] = field(default_factory=dict, repr=False)
+    _stack: ExitStack = field(default_factory=ExitStack, repr=False)
+
+    @classmethod
+    def load(cls, job: Job, variants: Sequence[Variant]) -> Conversion:
+        """Reads the model and what the variants need besides it. InputError names what does not fit the job."""
+        from edgeface.convert.calibration_set import calibration_crops
+        from edgeface.models.io import config_of, load_model
+        from edgeface.models.outputs import StageOutputs
+
+        log.info("loading the model")
+        model, info = load_model(job.model, kind="float")
+        config_of(info)
+        names = StageOutputs.of_network(model, job.model)
+        check_writable(job.out)
+        crops = quantized = None
+        quantization: dict[str, Any] = {}
+        needs_qat = any(v.needs_qat for v in variants)
+        if any(v.needs_calibration for v in variants) or (needs_qat and job.qat is None):
+            side, channels = model.input_shape[1], model.input_shape[3]
+            crops = calibration_crops(job.calibrations, side, channels, info["crop"]["scale"], job.dir)
+        if needs_qat and job.qat is not None:
+            quantized, quantization = _load_quantized(job, info)
+        elif needs_qat:
+            quantized, quantization = _calibrated(job, model, crops)
+        markup = names.markups[0] if job.markup is None else job.markup
+        stages = names.stages if job.stages is None else job.stages
+        return cls(job, model, info, markup, stages, crops, quantized, quantization)
+
+    def __enter__(self) -> Conversion:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    @cached_property
+    def float_sha256(self) -> str:
+        return sha256(self.job.model)
+
+    def path(self, variant: Variant) -> Path:
+        return self.job.out / f"{self.job.name or self.info['config']['name']}_{variant.name}.tflite"
+
+    def source(self, variant: Variant) -> keras.Model:
+        """The training graph that a variant's file is made from."""
+        return self.quantized if variant.needs_qat else self.model
+
+    def deployed(self, variant: Variant, source: keras.Model | None = None) -> keras.Model:
+        """The outputs that a variant's file has, of the float model or of another training graph."""
+        from edgeface.models.deploy import deploy
+
+        model = self.model if source is None else source
+        try:
+            return deploy(model, self.markup, self.job.outputs, self.stages, head=not variant.head_on_host)
+        except ValueError as error:
+            raise InputError(f"{self.job.model}: {error}") from None
+
+    def export(self, variant: Variant) -> bytes:
+        """The variant's flatbuffer, not yet checked. Variants of one source share its export."""
+        from edgeface.convert.tflite import exported
+
+        kind = (variant.needs_qat, variant.head_on_host)
+        if kind not in self._exports:
+            model = self.deployed(variant, self.source(variant))
+            model = without_float_gates(model, variant.head_on_host) if variant.needs_qat else model
+            self._exports[kind] = self._stack.enter_context(exported(model))
+        return self._to_tflite(self._exports[kind], variant)
+
+    def correct(self, variant: Variant, data: bytes) -> bytes:
+        """The flatbuffer once more, its answers moved by their mean distance from the float model's over the crops."""
+        from edgeface.convert.output_bias import moved, offsets
+        from edgeface.convert.tflite import exported
+
+        log.info("correcting the bias of %s's outputs", variant.name)
+        deployed = self.deployed(variant)
+        with exported(moved(deployed, offsets(deployed, data, self.crops))) as saved:
+            return self._to_tflite(saved, variant)
+
+    def gate(self, variant: Variant, file: Path) -> GateReport:
+        """The report on a written file; GateError where it is not what the variant promises."""
+        crops = None
+        if variant.weights == "float16":
+            crops = self._overflow_crops if self.crops is None else self.crops[:OVERFLOW_CROPS]
+        return require(gate(file, variant, name=self.path(variant).name, crops=crops))
+
+    def card(self, variant: Variant, data: bytes, checked: GateReport) -> Card:
+        """The card of a variant's flatbuffer."""
+        return make_card(self, variant, read_graph(data), checked)
+
+    def quantization_of(self, variant: Variant) -> dict[str, Any]:
+        """How a variant's numbers became small, for its card."""
+        if variant.needs_qat:
+            return self.quantization
+        if variant.needs_calibration:
+            return {"method": "post-training", "calibration": self.job.calibration_name, "crops": len(self.crops)}
+        return {"method": {"float16": "float16 weights", "int8": "int8 weights"}.get(variant.weights, "none")}
+
+    @cached_property
+    def _overflow_crops(self) -> np.ndarray:
+        from edgeface.convert.calibration_set import rendered_crops
+
+        side, channels = self.model.input_shape[1], self.model.input_shape[3]
+        return rendered_crops("train", OVERFLOW_CROPS, side, channels, self.info["crop"]["scale"])
+
+    def _to_tflite(self, saved: Exported, variant: Variant) -> bytes:
+        try:
+            return saved.to_tflite(variant, self.crops)
+        except InputError:
+            raise
+        except Exception as error:  # the converter raises what it likes; its log is on stderr already
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).strip()
+            raise InputError(f"{self.job.model} must convert to {variant.name}. Received: {reason[:300]}") from error
 
 
-def _centred(deployed: keras.Model, data: bytes, variant: Variant, crops: np.ndarray, model: Path) -> bytes:
-    """The file once more, its answers moved by their mean distance from the float model's over the crops."""
-    from edgeface.convert.output_bias import moved, offsets
-    from edgeface.convert.tflite import exported
+def without_float_gates(deployed: keras.Model, head_on_host: bool) -> keras.Model:
+    """A quantized model whose outputs are int8 tensors, not float copies of them behind a `FloatGate`.
 
-    with exported(moved(deployed, offsets(deployed, data, crops))) as source:
-        return _tflite(source, variant, crops, model)
-
-
-def _on_the_grid(deployed: keras.Model, variant: Variant) -> keras.Model:
-    """A twin's outputs without the gate that leads from the int8 trunk to a float head: a cut-off head ends in int8."""
+    Args:
+        deployed: of a quantized training graph.
+        head_on_host: also put what conditions the next stage into int8, so that no operator is left in float.
+    """
     import keras
 
     from edgeface.quantize.integer import integer_conditioning
@@ -148,135 +243,47 @@ def _on_the_grid(deployed: keras.Model, variant: Variant) -> keras.Model:
 
     makers = {key: tensor._keras_history.operation for key, tensor in deployed.output.items()}
     kept = {key: maker.input if isinstance(maker, FloatGate) else deployed.output[key] for key, maker in makers.items()}
-    on_grid = keras.Model(deployed.input, kept, name=deployed.name)
-    return integer_conditioning(on_grid) if variant.head_on_host else on_grid
+    model = keras.Model(deployed.input, kept, name=deployed.name)
+    return integer_conditioning(model) if head_on_host else model
 
 
-def _write(job: Job, variant: Variant, data: bytes, *, info, faces, **card_parts) -> Converted:
-    name = f"{job.name or info['config']['name']}_{variant.name}"
-    path = job.out / f"{name}.tflite"
-    graph = read_graph(data)
-    with atomic_write(path) as aside:
-        aside.write_bytes(data)
-        # Judged as written, before it takes its name: a file that fails never lies there to be used.
-        checked = require(gate(aside, variant, path.name, faces=faces))
-        notes = _notes(variant, checked, card_parts["quantisation"])
-        card = attach_card(aside, make_card(name, variant, graph, info=info, notes=notes, **card_parts))
-        # Ahead of the file's renaming: where the disk is full, no file lies there without its card.
-        write_card(path.with_suffix(".json"), card)
-    return Converted(path, card, checked)
-
-
-def _notes(variant: Variant, checked: GateReport, quantisation: dict[str, Any]) -> tuple[str, ...]:
-    notes = []
-    if quantisation.get("method") == "twin, calibrated only":
-        notes.append("the quantisation-aware twin was calibrated, not fine-tuned")
-    if variant.head_on_host and checked.float_operators:
-        notes.append(
-            f"{checked.float_operators} operators between the stages (or for the pose) compute in float: "
-            "a full-integer device runs them on its CPU; one stage alone has no more than the pose's"
-        )
-    return tuple(notes)
-
-
-def _how(variant: Variant, job: Job, crops: np.ndarray | None) -> dict[str, Any]:
-    if variant.needs_calibration:
-        return {"method": "post-training", "calibration": _calibration_name(job), "crops": len(crops)}
-    return {"method": {"float16": "float16 weights", "int8": "int8 weights"}.get(variant.weights, "none")}
-
-
-def _twin(job: Job, trained, info, crops, fine_tune, report) -> tuple[keras.Model, dict[str, Any]]:
-    """The quantisation-aware twin and how it came about."""
-    import edgeface.quantize as qat  # its layers must be known before a twin is loaded
+def _load_quantized(job: Job, info: dict[str, Any]) -> tuple[keras.Model, dict[str, Any]]:
+    """The fine-tuned quantized model and how it was made. InputError where it is not one of the job's float model."""
+    import edgeface.quantize  # noqa: F401  registers the layers of a quantized model
     from edgeface.models.io import config_of, load_model
 
-    if job.qat is not None:
-        report("loading the quantisation-aware twin")
-        twin, twin_info = load_model(job.qat)
-        _must_be("qat", twin_info, job.qat)
-        if config_of(twin_info) != config_of(info):
-            raise InputError(
-                f"{job.qat} must be a twin of {job.model}, of the same network and config. Received: "
-                f"{twin_info['network']} {twin_info['config'].get('name')!r}"
-            )
-        made_from = twin_info.get("training", {}).get("float_sha256")
-        if made_from not in (None, sha256(job.model), info.get("halved_from")):
-            raise InputError(f"{job.qat} must be a twin of {job.model}. Received: one of a model {made_from[:12]}…")
-        how = {"method": "quantisation-aware training", **twin_info.get("training", {}), "sha256": sha256(job.qat)}
-    else:
-        report("calibrating a quantisation-aware twin")
-        twin = qat.quantize_aware(trained)
-        qat.calibrate(twin, [crops[i : i + 32].astype(np.float32) for i in range(0, len(crops), 32)])
-        how = {"method": "twin, calibrated only", "calibration": _calibration_name(job), "crops": len(crops)}
-        if fine_tune is not None:
-            report("fine-tuning the twin")
-            how = {**how, "method": "quantisation-aware training", **fine_tune(twin)}
-    missing = qat.uncalibrated(twin)
-    if missing:
+    log.info("loading the quantized model")
+    quantized, own = load_model(job.qat, kind="qat")
+    if config_of(own) != config_of(info):
+        raise InputError(
+            f"{job.qat} must be a twin of {job.model}, of the same network and config. Received: "
+            f"{own['network']} {own['config'].get('name')!r}"
+        )
+    made_from = own.get("training", {}).get("float_sha256")
+    if made_from not in (None, sha256(job.model), info.get("halved_from")):
+        raise InputError(f"{job.qat} must be a twin of {job.model}. Received: one of a model {made_from[:12]}…")
+    _check_ranges(quantized)
+    how = {"method": "quantisation-aware training", **own.get("training", {}), "sha256": sha256(job.qat)}
+    return quantized, how
+
+
+def _calibrated(job: Job, model: keras.Model, crops: np.ndarray) -> tuple[keras.Model, dict[str, Any]]:
+    """A quantized model whose ranges are measured on the crops, and how it was made."""
+    import edgeface.quantize as qat
+
+    log.info("calibrating a quantized model")
+    quantized = qat.quantize_aware(model)
+    qat.calibrate(quantized, [crops[i : i + 32].astype(np.float32) for i in range(0, len(crops), 32)])
+    _check_ranges(quantized)
+    return quantized, {
+        "method": "twin, calibrated only",
+        "calibration": job.calibration_name,
+        "crops": len(crops),
+    }
+
+
+def _check_ranges(quantized: keras.Model) -> None:
+    from edgeface.quantize import uncalibrated
+
+    if missing := uncalibrated(quantized):
         raise InputError(f"every activation range of the twin must be set. Received: none for {', '.join(missing[:3])}")
-    return twin, how
-
-
-def _crops(job: Job, trained, scale: float, variants: list[Variant], report) -> np.ndarray | None:
-    """Representative crops (N, S, S, C) uint8, cut as the model was trained, where a variant needs them."""
-    needed = any(v.needs_calibration for v in variants) or (job.qat is None and any(v.needs_qat for v in variants))
-    if not needed:
-        return None
-    from edgeface.convert.calibration_set import load_calibration, synthetic_crops
-
-    side, channels = trained.input_shape[1], trained.input_shape[3]
-    parts = []
-    for one in job.calibrations:
-        if one == "synthetic":
-            report(f"rendering {SYNTHETIC_CROPS} faces to calibrate on")
-            parts.append(synthetic_crops(SYNTHETIC_CROPS, side, channels, scale))
-        else:
-            report(f"reading the calibration set {Path(one).name}")
-            parts.append(load_calibration(one, side, channels, scale, root=job.dir))
-    return np.concatenate(parts)
-
-
-def _faces(variant: Variant, crops: np.ndarray | None, trained, scale: float) -> np.ndarray | None:
-    """Crops on which a float16 file's activations must fit float16; None for every other file."""
-    if variant.weights != "float16":
-        return None
-    if crops is not None:
-        return crops[:OVERFLOW_CROPS]
-    from edgeface.convert.calibration_set import cut
-    from edgeface.datasets.load import load_set
-
-    side, channels = trained.input_shape[1], trained.input_shape[3]
-    return cut(load_set("synthetic", "train", OVERFLOW_CROPS), side, channels, scale)
-
-
-def _calibration_name(job: Job) -> str:
-    return ", ".join(Path(one).name for one in job.calibrations)
-
-
-def _must_be_a_network(model: keras.Model, path: Path) -> None:
-    """A training graph of this project: one image in, ``s1_<markup>`` and its like out."""
-    names = [t.name for t in getattr(model, "inputs", None) or ()]
-    outputs = getattr(model, "output", None)
-    if names == ["image"] and isinstance(outputs, dict) and any(k.startswith("s1_") for k in outputs):
-        return
-    got = sorted(outputs)[:3] if isinstance(outputs, dict) else type(outputs).__name__
-    raise InputError(
-        f"{path} must be a training graph of edgeface.models: one input named image, outputs named s1_<markup>, "
-        f"s1_<markup>_spread and so on. Received: inputs {names}, outputs {got}"
-    )
-
-
-def _must_be_writable(folder: Path) -> None:
-    """Asked ahead of minutes of conversion."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(f"{folder} must be a folder that can be written to. Received: {error.strerror}") from None
-
-
-def _must_be(kind: str, info: dict[str, Any], path: Path) -> None:
-    if info.get("kind", "float") != kind:
-        what = {"float": "a float model (its twin goes to --qat)", "qat": "a quantisation-aware twin"}[kind]
-        raise InputError(f"{path} must be {what}. Received: a {info.get('kind')!r} model")

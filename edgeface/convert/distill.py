@@ -8,22 +8,22 @@ import keras
 import numpy as np
 from keras import ops
 
-from edgeface.models.deploy import landmark_markups, stage_count
-from edgeface.training.losses import QUARTER_TURN_DEG, AcdcLoss, Loss, heads, stage_weights
+from edgeface.models.outputs import StageOutputs
+from edgeface.training.losses import QUARTER_TURN_DEG, AcdcLoss, Loss, stage_weights
 from edgeface.training.trainer import AlignmentTrainer
 
 Tensors = dict[str, Any]
 
 
 def with_maps(network: keras.Model) -> keras.Model:
-    """The network with the maps (B, H, W, K) of every stage and markup among its outputs, ``s{i}_{markup}_maps``.
+    """The network with the maps (B, H, W, K) of every stage and markup among its outputs.
 
     It shares the network's layers. A twin's maps are those on the int8 grid.
     """
-    outputs = dict(network.output)
-    for stage in range(1, stage_count(network) + 1):
-        for name in landmark_markups(network):
-            outputs[f"s{stage}_{name}_maps"] = network.get_layer(f"s{stage}_{name}").input
+    names, outputs = StageOutputs.of(network), dict(network.output)
+    for stage in range(1, names.stages + 1):
+        for markup in names.markups:
+            outputs[names.maps(stage, markup)] = network.get_layer(names.landmarks(stage, markup)).input
     return keras.Model(network.input, outputs, name=network.name)
 
 
@@ -41,8 +41,9 @@ class DistillingTrainer(AlignmentTrainer):
             variable.assign(np.array(ops.convert_to_numpy(variable)))
         self.teacher = teacher
         self.share = share
-        names = [key[:-5] for key in network.output if key.endswith("_maps")]
-        self.sharpness = {name: float(network.get_layer(name).sharpness) for name in names}
+        names = StageOutputs.of(network)
+        decoders = [names.landmarks(*pair) for pair in names.with_maps]
+        self.sharpness = {name: float(network.get_layer(name).sharpness) for name in decoders}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         labels = super().compute_loss(x, y, y_pred, sample_weight, training)
@@ -59,31 +60,33 @@ def distillation_loss(taught: Tensors, predicted: Tensors, config: Loss, sharpne
     and quarter turns; CCR: map cells and bins). Maps and bins by the Kullback-Leibler divergence between the attention
     (or the bins' softmax) of the two, in nats, so that where the teacher looks is learned, not the maps' level.
     """
-    stages, markups = heads(predicted)
+    names = StageOutputs.of(predicted)
     total = 0.0
-    for stage, weight in enumerate(stage_weights(config.stage_weights, stages), start=1):
-        prefix = f"s{stage}"
-        for name in markups:
-            key = f"{prefix}_{name}"
-            maps = predicted[f"{key}_maps"]
-            far = ops.mean(ops.sum(ops.abs(predicted[key] - ops.stop_gradient(taught[key])), axis=-1))
+    for stage, weight in enumerate(stage_weights(config.stage_weights, names.stages), start=1):
+        for markup in names.markups:
+            points, maps_name = names.landmarks(stage, markup), names.maps(stage, markup)
+            maps = predicted[maps_name]
+            far = ops.mean(ops.sum(ops.abs(predicted[points] - ops.stop_gradient(taught[points])), axis=-1))
             if not isinstance(config, AcdcLoss):
                 far = config.landmarks * maps.shape[2] * far
-            attention = _divergence(_flat(taught[f"{key}_maps"]), _flat(maps), sharpness[key])
-            total = total + weight * config.markups.get(name, 1.0) * (far + attention)
-        if f"{prefix}_pose" in predicted:
-            off = ops.mean(ops.abs(predicted[f"{prefix}_pose"] - ops.stop_gradient(taught[f"{prefix}_pose"])))
-            total = total + weight * off / _angle_unit(predicted, prefix, config)
-        if f"{prefix}_bins" in predicted:
-            total = total + weight * _divergence(taught[f"{prefix}_bins"], predicted[f"{prefix}_bins"])
+            attention = _divergence(_flat(taught[maps_name]), _flat(maps), sharpness[points])
+            total = total + weight * config.markups.get(markup, 1.0) * (far + attention)
+        bins = names.bins(stage)
+        if names.has_pose:
+            pose = names.pose(stage)
+            off = ops.mean(ops.abs(predicted[pose] - ops.stop_gradient(taught[pose])))
+            unit_deg = _angle_unit(config, predicted[bins].shape[-1] if names.has_bins else None)
+            total = total + weight * off / unit_deg
+        if names.has_bins:
+            total = total + weight * _divergence(taught[bins], predicted[bins])
     return total
 
 
-def _angle_unit(predicted: Tensors, prefix: str, config: Loss) -> float:
-    """Degrees that cost 1."""
+def _angle_unit(config: Loss, bins: int | None) -> float:
+    """The angle in degrees that costs 1. bins: how many a CCR network has."""
     if isinstance(config, AcdcLoss):
         return QUARTER_TURN_DEG / config.pose if config.pose else float("inf")
-    return (config.high_deg - config.low_deg) / predicted[f"{prefix}_bins"].shape[-1]
+    return (config.high_deg - config.low_deg) / bins
 
 
 def _flat(maps):

@@ -14,11 +14,10 @@ import numpy as np
 
 import edgeface.quantize as qat
 from edgeface.convert.distill import DistillingTrainer, with_maps
-from edgeface.convert.make_card import sha256
 from edgeface.errors import InputError, must_be_one_of
-from edgeface.files import read_json, write_json
-from edgeface.models.deploy import landmark_markups
+from edgeface.files import read_json, sha256, write_json
 from edgeface.models.io import config_of, load_model, model_info, save_model
+from edgeface.models.outputs import StageOutputs
 from edgeface.training.augment import AugmentConfig
 from edgeface.training.config import TrainConfig, recorded_config
 from edgeface.training.folder import CHECKPOINT, CONFIG, clear_run, run_lock
@@ -57,8 +56,8 @@ class FineTune:
     """`qat.equalize` the float network first."""
     distil: float = 1.0
     """Share of the loss that is the distance from the float network's own answers, 0 to 1 (`edgeface.convert.distill`).
-    All of it, for what is wanted is the float network in int8: labels move the landmarks further from it, whether
-    scores rise or fall (studies/quantization)."""
+    All of it, as the goal is the float network in int8: labels move the landmarks further from it, whether scores rise
+    or fall (studies/quantization)."""
     seed: int = 1
     """Added to the float run's: other batches than it began with."""
 
@@ -85,9 +84,7 @@ def fine_tune(
     """
     options = FineTune() if options is None else options
     out = Path(out)
-    network, info = load_model(model)
-    if info.get("kind") != "float":
-        raise InputError(f"{model} must be a float model. Received: a {info.get('kind')!r} one")
+    network, info = load_model(model, kind="float")
     run = tuning_config(info, options, config, str(model))
     facts = {"float_sha256": sha256(model), "options": asdict(options)}
     _check_not_a_float_run(out, Path(model))
@@ -179,7 +176,7 @@ def tuning_config(info: dict[str, Any], options: FineTune, config: TrainConfig |
 
 def calibration_batches(network: keras.Model, run: TrainConfig, options: FineTune, cache: Path) -> list[np.ndarray]:
     """Unaugmented faces of the run's sources: batches (B, S, S, C) float32, raw 0..255."""
-    markups = landmark_markups(network)
+    markups = StageOutputs.of(network).markups
     side, _, channels = network.input_shape[1:]
     sources = load_sources(run, markups, cache)
     plain = AugmentConfig.none(run.augment.crop_scale)

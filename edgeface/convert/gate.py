@@ -112,36 +112,40 @@ class GateError(InputError):
 def gate(
     path: str | Path,
     expected: Variant | None = None,
-    name: str | None = None,
     *,
+    name: str | None = None,
     gpu: bool = False,
-    faces: int | np.ndarray | None = None,
+    crops: np.ndarray | None = None,
+    faces: int = 0,
 ) -> GateReport:
     """The report on a file.
 
-    expected: by default what its card says; name: what to call it, by default its own name. gpu: also compile it for
-    the GPU delegate's engine, where a Vulkan driver is installed (a software one will do), which must take every
-    variant but ``dynamic`` whole. faces: crops (N, S, S, C) uint8, or how many to render, on which a float16 file must
-    stay within float16.
+    Args:
+        path: a `.tflite` file.
+        expected: the variant it must be; by default what its card says.
+        name: what to call it; by default its own name.
+        gpu: also compile it for the GPU delegate's engine, where a Vulkan driver is installed (a software one will do),
+            which must take every variant but ``dynamic`` whole.
+        crops: (N, S, S, C) uint8, on which a float16 file must stay within float16.
+        faces: how many faces to render for that, where no crops are given; 0: none.
     """
     expected = variant(read_card(path).variant) if expected is None else expected
     graph = read_graph(path)
     report = check(graph, expected, name or Path(path).name)
-    if expected.weights == "float16" and report.passed and faces is not None:
-        crops = _rendered(faces, graph, path) if isinstance(faces, int) else faces
+    if expected.weights == "float16" and report.passed and (crops is not None or faces):
+        crops = _rendered(faces, graph, path) if crops is None else crops
         report = replace(report, failures=activation_overflow(path, crops))
     return _with_gpu(report, path) if gpu else report
 
 
 def _rendered(count: int, graph: Graph, path: str | Path) -> np.ndarray:
-    """Crops as the file's card has them cut; as presets have them where it carries none."""
-    from edgeface.convert.calibration_set import CROP_SCALE, cut
-    from edgeface.datasets.load import load_set
+    """Rendered faces for a file's input, cut as its card says; as presets have them where it carries none."""
+    from edgeface.convert.calibration_set import CROP_SCALE, rendered_crops
 
     _, side, _, channels = graph.tensors[graph.input_names[INPUT_NAME]].shape
     carded = split_card(Path(path).read_bytes(), path)[1] is not None
     scale = read_card(path).crop.scale if carded else CROP_SCALE
-    return cut(load_set("synthetic", "test", count), side, channels, scale)
+    return rendered_crops("test", count, side, channels, scale)
 
 
 def _with_gpu(report: GateReport, path: str | Path) -> GateReport:

@@ -21,9 +21,8 @@ import numpy as np
 
 from edgeface.errors import InputError
 from edgeface.runtime.interpreter import TFLiteModel
-from edgeface.runtime.machine import machine
 
-__all__ = ["Latency", "machine", "measure", "speedup"]
+__all__ = ["Latency", "measure", "speedup"]
 
 BURST = 5
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,33 +13,26 @@ from edgeface.quantize.tflite_graph import Graph, Tensor
 from edgeface.runtime.machine import versions
 
 if TYPE_CHECKING:
-    import keras
+    from edgeface.convert.convert_all import Conversion
+    from edgeface.convert.gate import GateReport
 
 
-def sha256(path: str | Path) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+def make_card(conversion: Conversion, variant: Variant, graph: Graph, checked: GateReport) -> Card:
+    """The card of one file of a conversion.
 
-
-def make_card(
-    name: str,
-    variant: Variant,
-    graph: Graph,
-    deployed: keras.Model,
-    trained: keras.Model,
-    info: dict[str, Any],
-    *,
-    markup: str,
-    stages: int,
-    float_sha256: str,
-    quantisation: dict[str, Any],
-    notes: tuple[str, ...] = (),
-) -> Card:
-    """deployed: the float model of this file's outputs (for parameters and MACs); trained: the training graph."""
+    Args:
+        conversion: what the file was made from.
+        variant: what it is.
+        graph: its operators and tensors.
+        checked: what the gate found.
+    """
     from edgeface.models.summary import count_macs, count_parameters
 
+    info, quantization = conversion.info, conversion.quantization_of(variant)
+    deployed = conversion.deployed(variant)
     image = graph.tensors[graph.inputs[0]]
     return Card(
-        name=name,
+        name=conversion.path(variant).stem,
         network=info["network"],
         preset=info["config"]["name"],
         variant=variant.name,
@@ -55,33 +45,32 @@ def make_card(
             zero_point=image.zero_point if variant.integer else None,
         ),
         crop=CropRule(**info["crop"]),
-        markup=markup,
+        markup=conversion.markup,
         outputs={
             role: _output(role, graph.tensors[index], graph.outputs.index(index))
             for role, index in graph.output_names.items()
         },
-        decode=_decode(graph, trained, markup, stages) if variant.head_on_host else None,
-        stages=stages,
+        decode=_decode(graph, conversion, variant) if variant.head_on_host else None,
+        stages=conversion.stages,
         parameters=count_parameters(deployed),
         macs=count_macs(deployed),
-        training={"float": info.get("training", {}), "quantisation": quantisation},
+        training={"float": info.get("training", {}), "quantisation": quantization},
         made_with=versions("keras", "tensorflow"),
-        notes=notes,
-        float_sha256=float_sha256,
+        notes=_notes(variant, checked, quantization),
+        float_sha256=conversion.float_sha256,
     )
 
 
-def commit() -> str | None:
-    """The commit that is checked out, with "+" where code differs from it; None where this is no checkout."""
-    run = {"capture_output": True, "text": True, "check": True, "cwd": Path(edgeface.__file__).resolve().parents[1]}
-    try:
-        # Installed, the package may lie inside another project's repository, whose commit says nothing of it.
-        subprocess.run(["git", "ls-files", "--error-unmatch", "edgeface/__init__.py"], **run)
-        head = subprocess.run(["git", "rev-parse", "HEAD"], **run).stdout.strip()
-        status = ["git", "status", "--porcelain", "-uno", "--", ".", ":!results", ":!studies/*/*.json"]
-        return head + ("+" if subprocess.run(status, **run).stdout else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
+def _notes(variant: Variant, checked: GateReport, quantization: dict[str, Any]) -> tuple[str, ...]:
+    notes = []
+    if quantization.get("method") == "twin, calibrated only":
+        notes.append("the quantisation-aware twin was calibrated, not fine-tuned")
+    if variant.head_on_host and checked.float_operators:
+        notes.append(
+            f"{checked.float_operators} operators between the stages (or for the pose) compute in float: "
+            "a full-integer device runs them on its CPU; one stage alone has no more than the pose's"
+        )
+    return tuple(notes)
 
 
 def _output(role: str, tensor: Tensor, index: int) -> OutputSpec:
@@ -90,16 +79,18 @@ def _output(role: str, tensor: Tensor, index: int) -> OutputSpec:
     return OutputSpec(role, tensor.shape, tensor.dtype, scale, zero_point, index)
 
 
-def _decode(graph: Graph, trained: keras.Model, markup: str, stages: int) -> Decode:
-    """From the head layers that the file was cut off before."""
+def _decode(graph: Graph, conversion: Conversion, variant: Variant) -> Decode:
+    """What a host computes, read from the head layers that the file was cut off before."""
     from edgeface.models.deploy import host_pose_layer
+    from edgeface.models.outputs import StageOutputs
 
-    landmarks = trained.get_layer(f"s{stages}_{markup}")
-    # Of the network: a file of the pose alone has no maps.
+    trained, stages = conversion.source(variant), conversion.stages
+    # The network's layer, not the file's tensor: a file of the pose alone has no maps.
+    landmarks = trained.get_layer(StageOutputs.landmarks(stages, conversion.markup))
     (height, width), sharpness = landmarks.input.shape[1:3], float(landmarks.sharpness)
     if "pose_logits" in graph.output_names:
         bins = graph.tensors[graph.output_names["pose_logits"]].shape[-1]
-        angles = trained.get_layer(f"s{stages}_pose")
+        angles = trained.get_layer(StageOutputs.pose(stages))
         return Decode(height, width, sharpness, "bins", bins, float(angles.low_deg), float(angles.high_deg))
     if "pose_features" in graph.output_names:
         layer = host_pose_layer(trained, stages)

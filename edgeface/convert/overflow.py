@@ -1,7 +1,7 @@
 """What does not fit float16: activations beyond its largest number become infinite on a GPU that computes in it.
 
-Weights that do not fit are seen in the file itself (`edgeface.convert.gate`); activations only on faces, so the file is run on
-some, every tensor kept.
+Weights that do not fit are seen in the file itself (`edgeface.convert.gate`); activations only on faces, so the file is
+run on some, every tensor kept.
 """
 
 from __future__ import annotations

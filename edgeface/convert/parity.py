@@ -1,13 +1,14 @@
 """Every converted file against its float model, in the task's units, on the same faces.
 
-What is judged, and how strictly, is in `edgeface.convert.tolerances`. Scores are bounded from one side (a file that scores better
-than float passes) and by yaw bin; answers are held against the float model's own, since a file may score alike and
-answer otherwise.
+What is judged, and how strictly, is in `edgeface.convert.tolerances`. Scores are bounded from one side (a file that
+scores better than float passes) and by yaw bin; answers are compared with the float model's own, since a file may score
+alike and answer otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ import numpy as np
 
 from edgeface.box import Box
 from edgeface.card import Card, read_card
-from edgeface.convert.make_card import sha256
 from edgeface.convert.overflow import activation_overflow
 from edgeface.convert.tolerances import BOUNDS, BinDelta, Check, checks, failures, mistaken_angles
 from edgeface.convert.worst_faces import save_worst
@@ -26,19 +26,22 @@ from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
 from edgeface.evaluation import metrics
 from edgeface.evaluation.evaluate import PreparedFaces, Scores, check_markup, prepare, score
+from edgeface.evaluation.figures import figure
 from edgeface.evaluation.networks import Network, load_network
 from edgeface.evaluation.protocols import Protocol
+from edgeface.files import sha256
 from edgeface.head_pose import ANGLES, geodesic_deg
+from edgeface.progress import track
 
 __all__ = [
-    "Contest",
     "Parity",
+    "ParityRun",
     "WorstFace",
-    "contest",
-    "parity",
     "shake",
     "table",
 ]
+
+log = logging.getLogger("edgeface")
 
 CHUNK = 32
 WORST = 3
@@ -120,8 +123,8 @@ class Parity:
 
 
 @dataclass(frozen=True)
-class Contest:
-    """A float model and the converted files that are held against it, loaded once for any number of sets."""
+class ParityRun:
+    """A float model and the converted files that are compared with it, loaded once for any number of sets."""
 
     model: Path
     reference: Network
@@ -132,76 +135,84 @@ class Contest:
         """What the files predict; the float model is asked for the same."""
         return self.reference.markup
 
+    @classmethod
+    def load(cls, model: str | Path, files: Sequence[str | Path]) -> ParityRun:
+        """Reads the model and the files.
 
-def contest(model: str | Path, files: Sequence[str | Path]) -> Contest:
-    """InputError: no file, files that differ in markup or stages, that do not take and give what the model does, or
-    that were converted from another one."""
-    if not files:
-        raise InputError("at least one .tflite must be given. Received: none")
-    cards = [read_card(file) for file in files]
-    stages = {card.stages for card in cards}
-    markups = {card.markup for card in cards}
-    if len(stages) > 1 or len(markups) > 1:
-        raise InputError(f"files must have one markup and number of stages. Received: {sorted(markups)}, {stages}")
-    for file, card in zip(files, cards, strict=True):
-        if not {"landmarks", "maps"} & set(card.outputs):
-            raise InputError(f"{file} must give landmarks to be scored. Received: {', '.join(card.outputs)}")
-    reference = load_network(model, markups.pop(), stages.pop())
-    known = {None, sha256(model)}
-    if Path(model).suffix == ".keras":
-        from edgeface.models.io import read_info
+        InputError: no file, files that differ in markup or stages, that do not take and give what the model does, or
+        that were converted from another one.
 
-        known.add(read_info(model).get("halved_from"))
-    loaded = []
-    for file, card in zip(files, cards, strict=True):
-        network = load_network(file)
-        same = (network.side, network.channels, network.crop_scale, network.markup)
-        expected = (reference.side, reference.channels, reference.crop_scale, reference.markup)
-        if same != expected:
-            raise InputError(f"{file} must take and give what {model} does, {expected}. Received: {same}")
-        if card.float_sha256 not in known:
-            raise InputError(
-                f"{file} must be converted from {model}. Received: one of a model {card.float_sha256[:12]}…"
-            )
-        loaded.append((Path(file), card, network))
-    return Contest(Path(model), reference, tuple(loaded))
+        Args:
+            model: the float `.keras` file.
+            files: `.tflite` files that were converted from it.
+        """
+        if not files:
+            raise InputError("at least one .tflite must be given. Received: none")
+        cards = [read_card(file) for file in files]
+        stages = {card.stages for card in cards}
+        markups = {card.markup for card in cards}
+        if len(stages) > 1 or len(markups) > 1:
+            raise InputError(f"files must have one markup and number of stages. Received: {sorted(markups)}, {stages}")
+        for file, card in zip(files, cards, strict=True):
+            if not {"landmarks", "maps"} & set(card.outputs):
+                raise InputError(f"{file} must give landmarks to be scored. Received: {', '.join(card.outputs)}")
+        reference = load_network(model, markups.pop(), stages.pop())
+        known = {None, sha256(model)}
+        if Path(model).suffix == ".keras":
+            from edgeface.models.io import read_info
 
+            known.add(read_info(model).get("halved_from"))
+        loaded = []
+        for file, card in zip(files, cards, strict=True):
+            network = load_network(file)
+            same = (network.side, network.channels, network.crop_scale, network.markup)
+            expected = (reference.side, reference.channels, reference.crop_scale, reference.markup)
+            if same != expected:
+                raise InputError(f"{file} must take and give what {model} does, {expected}. Received: {same}")
+            if card.float_sha256 not in known:
+                raise InputError(
+                    f"{file} must be converted from {model}. Received: one of a model {card.float_sha256[:12]}…"
+                )
+            loaded.append((Path(file), card, network))
+        return cls(Path(model), reference, tuple(loaded))
 
-def parity(
-    model: str | Path | Contest,
-    files: Sequence[str | Path],
-    samples: Sequence[FaceSample],
-    protocol: Protocol,
-    *,
-    jitter_faces: int = 32,
-    shakes: int = 8,
-    pictures: Path | None = None,
-    report: Callable[[str], None] = lambda text: None,
-) -> list[Parity]:
-    """The float model first (against itself: all zero), then every file. InputError: no file, or they do not belong.
+    def score(
+        self,
+        samples: Sequence[FaceSample],
+        protocol: Protocol,
+        *,
+        jitter_faces: int = 32,
+        shakes: int = 8,
+        pictures: Path | None = None,
+    ) -> list[Parity]:
+        """The float model first (compared with itself: all zero), then every file. InputError: the markups differ.
 
-    model: the `.keras` file, or a `contest`, whose files are scored then. pictures: a folder for the worst faces.
-    """
-    against = model if isinstance(model, Contest) else contest(model, files)
-    reference = against.reference
-    check_markup(reference.markup, protocol)
-    faces = prepare(samples, protocol, reference.side, reference.channels, reference.crop_scale)
-    shaken = shake(samples, reference, jitter_faces, shakes)
-    report("scoring the float model")
-    base = _answers(reference, faces, shaken)
-    rows = [_compare(against.model.name, "float", base, base, faces, shaken, reference)]
-    for file, card, network in against.files:
-        report(f"scoring {card.variant}")
-        own = _answers(network, faces, shaken)
-        row = _compare(file.name, card.variant, own, base, faces, shaken, network)
-        row = replace(row, flatbuffer_sha256=card.flatbuffer_sha256)
-        if card.variant == "float16":
-            overflow = activation_overflow(file, faces.crops[:OVERFLOW_FACES])
-            row = replace(row, failures=row.failures + overflow)
-        rows.append(row)
-        if pictures is not None:
-            save_worst(pictures / f"{protocol.name}_{file.stem}", row.worst, faces, base.faces, own.faces)
-    return rows
+        Args:
+            samples: the faces.
+            protocol: how they are scored.
+            jitter_faces: how many of them are shaken to see how steady the landmarks are.
+            shakes: how often each of these is.
+            pictures: a folder for pictures of the worst faces; None: none are drawn.
+        """
+        reference = self.reference
+        check_markup(reference.markup, protocol)
+        faces = prepare(samples, protocol, reference.side, reference.channels, reference.crop_scale)
+        shaken = shake(samples, reference, jitter_faces, shakes)
+        log.info("scoring the float model")
+        base = _answers(reference, faces, shaken)
+        rows = [_compare(self.model.name, "float", base, base, faces, shaken, reference)]
+        for file, card, network in self.files:
+            log.info("scoring %s", card.variant)
+            own = _answers(network, faces, shaken)
+            row = _compare(file.name, card.variant, own, base, faces, shaken, network)
+            row = replace(row, flatbuffer_sha256=card.flatbuffer_sha256)
+            if card.variant == "float16":
+                overflow = activation_overflow(file, faces.crops[:OVERFLOW_FACES])
+                row = replace(row, failures=row.failures + overflow)
+            rows.append(row)
+            if pictures is not None:
+                save_worst(pictures / f"{protocol.name}_{file.stem}", row.worst, faces, base.faces, own.faces)
+        return rows
 
 
 def shake(samples: Sequence[FaceSample], network: Network, faces: int, shakes: int, seed: int = 0) -> Shaken:
@@ -231,11 +242,9 @@ class _Answers:
 
 
 def _answers(network: Network, faces: PreparedFaces, shaken: Shaken) -> _Answers:
-    from rich.progress import track
-
     parts = []
     everything = [faces.crops[i : i + CHUNK] for i in range(0, len(faces), CHUNK)]
-    for crops in track(everything, description=f"  {network.name}", transient=True):
+    for crops in track(everything, f"  {network.name}", at_least=1):
         parts.append(network.infer_batch(crops))
     answers = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     if bad := [key for key, values in answers.items() if not np.isfinite(values).all()]:
@@ -320,7 +329,7 @@ def table(rows: Sequence[Parity]) -> str:
         )
         lines.append(
             f"{row.file:<34}{row.scores.nme:>7.3f}{row.nme_delta:>+8.3f}{row.nme_delta_sem:>7.3f}"
-            f"{_figure(pose.mean, 7, 2)}{_figure(row.pose_delta['mean'], 8, 3, '+')}{_figure(pose.geodesic, 7, 2)}"
+            f"{figure(pose.mean, 7, 2)}{figure(row.pose_delta['mean'], 8, 3, '+')}{figure(pose.geodesic, 7, 2)}"
             f"{row.jitter:>8.3f}{100 * row.jitter_change:>+7.1f}%  {result}"
         )
     return "\n".join([*lines, *_details(rows)])
@@ -336,9 +345,9 @@ def _details(rows: Sequence[Parity]) -> list[str]:
     for row in rows:
         if not row.worst:
             continue
-        cells = "".join(_figure(row.pose_delta[angle], 8, 3, "+") for angle in ANGLES)
+        cells = "".join(figure(row.pose_delta[angle], 8, 3, "+") for angle in ANGLES)
         for b in row.by_yaw:
-            cells += f"{_figure(b.nme_delta, 8, 3, '+')}{_figure(b.pose_delta, 8, 3, '+')}"
+            cells += f"{figure(b.nme_delta, 8, 3, '+')}{figure(b.pose_delta, 8, 3, '+')}"
         lines.append(f"{row.file:<34}{cells}  {row.worst[0].nme_delta:+.2f} {row.worst[0].id}")
     for bound in dict.fromkeys(BOUNDS[row.variant] for row in rows if row.variant in BOUNDS):
         names = ", ".join(row.variant for row in rows if BOUNDS.get(row.variant) == bound)
@@ -359,7 +368,3 @@ def jitter_of(landmarks: np.ndarray, shaken: Shaken) -> float:
 
 def _less(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a - b
-
-
-def _figure(value: float | None, width: int, digits: int, sign: str = "") -> str:
-    return f"{'-':>{width}}" if value is None else f"{value:>{sign}{width}.{digits}f}"

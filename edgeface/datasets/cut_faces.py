@@ -15,6 +15,7 @@ from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
 from edgeface.files import atomic_write
 from edgeface.markup import MARKUPS
+from edgeface.progress import track
 
 FORMAT = 1
 PROGRESS_FROM = 2000
@@ -190,7 +191,7 @@ def cut_faces(samples: Sequence[FaceSample], size: int = 160, scale: float = 1.6
     landmarks = {name: np.full((count, MARKUPS[name].size, 2), np.nan, np.float32) for name in markups}
     visible = {name: np.zeros((count, MARKUPS[name].size), bool) for name in markups}
     boxes = np.empty((count, 4), np.float32)
-    for i, sample in enumerate(_tracked(samples)):
+    for i, sample in enumerate(track(samples, "cutting faces out", at_least=PROGRESS_FROM)):
         crop = square_crop(sample.box, scale)
         matrix = crop.matrix(size)
         images[i] = crop.extract(sample.load(), size)
@@ -241,11 +242,3 @@ def concat(parts: Sequence[CutFaces]) -> CutFaces:
 
 def _joined(names) -> str:
     return "+".join(dict.fromkeys(names))
-
-
-def _tracked(samples: Sequence[FaceSample]):
-    if len(samples) <= PROGRESS_FROM:
-        return samples
-    from rich.progress import track
-
-    return track(samples, description="cutting faces out")

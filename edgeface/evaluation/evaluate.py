@@ -16,13 +16,16 @@ from edgeface.crop import Crop, square_crop
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError, must_be_one_of
 from edgeface.evaluation import metrics
+from edgeface.evaluation.figures import figure
 from edgeface.evaluation.networks import SAME_INDICES, Network
 from edgeface.evaluation.protocols import PROTOCOLS, Protocol, normalization
 from edgeface.files import atomic_write
 from edgeface.head_pose import ANGLES, geodesic_deg
 from edgeface.markup import IBUG68, MARKUPS
+from edgeface.progress import track
 
 PROGRESS_FROM = 300
+"""Faces from which a progress bar is shown."""
 
 
 @dataclass(frozen=True)
@@ -135,9 +138,9 @@ class Scores:
         if self.by_yaw:
             lines.append(f"  {'|yaw|':>8}  {'n':>5}  {'NME %':>7}  {'MAE deg':>7}  {'geodesic':>8}")
             for b in self.by_yaw:
-                figures = (_figure(b.nme, 7, 3), _figure(b.pose.mean, 7, 2), _figure(b.pose.geodesic, 8, 2))
+                figures = (figure(b.nme, 7, 3), figure(b.pose.mean, 7, 2), figure(b.pose.geodesic, 8, 2))
                 lines.append(f"  {f'{b.low_deg:g}-{b.high_deg:g}':>8}  {b.n:>5}  {'  '.join(figures)}")
-            lines.append(f"  {'mean of bins':>15}  {_figure(self.mean_of_bins, 7, 3)}")
+            lines.append(f"  {'mean of bins':>15}  {figure(self.mean_of_bins, 7, 3)}")
         if self.skipped:
             lines.append("  skipped: " + "; ".join(f"{n} {reason}" for reason, n in self.skipped.items()))
         if self.pose.skipped:
@@ -206,7 +209,7 @@ def prepare(
     markup = protocol.markup
     kept, frames, crops, normalizers, masks = [], [], [], [], []
     skipped: Counter[str] = Counter()
-    for sample in _tracked(samples, "reading faces"):
+    for sample in track(samples, "reading faces"):
         reason, mask, normalizer = _scorable(sample, protocol)
         if reason:
             skipped[reason] += 1
@@ -239,10 +242,8 @@ def prepare(
 def run(network: Network, faces: PreparedFaces, chunk: int = 64) -> dict[str, np.ndarray]:
     """The network's outputs on all the crops, with progress where there are many."""
     starts = range(0, len(faces), chunk)
-    parts = [
-        network.infer_batch(faces.crops[start : start + chunk])
-        for start in (_tracked(starts, "running the network") if len(faces) > PROGRESS_FROM else starts)
-    ]
+    shown = track(starts, "running the network", at_least=PROGRESS_FROM // chunk)
+    parts = [network.infer_batch(faces.crops[start : start + chunk]) for start in shown]
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
@@ -369,17 +370,5 @@ def _pose_text(pose: PoseScores) -> str:
     return f"MAE {pose.mean:.2f} deg ({', '.join(known)}{geodesic}) on {pose.n} faces"
 
 
-def _figure(value: float | None, width: int, digits: int) -> str:
-    return f"{'-':>{width}}" if value is None else f"{value:>{width}.{digits}f}"
-
-
 def _names(samples: Sequence[FaceSample]) -> list[str]:
     return list(dict.fromkeys(f"{s.dataset}/{s.split}" for s in samples))
-
-
-def _tracked(items: Sequence, description: str):
-    if len(items) <= PROGRESS_FROM and not isinstance(items, range):
-        return items
-    from rich.progress import track
-
-    return track(items, description=description, transient=True)

@@ -92,11 +92,11 @@ def load_network(path: str | Path, markup: str | None = None, stages: int | None
     """
     path = Path(path)
     if path.suffix == ".keras":
-        from edgeface.models.deploy import landmark_markups
         from edgeface.models.io import load_model
+        from edgeface.models.outputs import StageOutputs
 
         model, info = load_model(path)
-        markup = pick_markup(landmark_markups(model), markup, path.name)
+        markup = pick_markup(StageOutputs.of(model).markups, markup, path.name)
         return deployed(model, path.name, markup, stages, info.get("crop", {}).get("scale", 1.3))
     if path.suffix == ".tflite":
         if stages is not None:
@@ -129,10 +129,11 @@ def markups_of(path: str | Path) -> tuple[str, ...]:
 
 def deployed(model: Any, name: str, markup: str, stages: int | None = None, crop_scale: float = 1.3) -> KerasNetwork:
     """The network that a training graph becomes: the outputs of its last (or ``stages``-th) stage."""
-    from edgeface.models.deploy import deploy, stage_count
+    from edgeface.models.deploy import OUTPUTS, deploy
+    from edgeface.models.outputs import StageOutputs
 
-    last = stages or stage_count(model)
-    outputs = ("landmarks", "pose", "spread") if f"s{last}_pose" in model.output else ("landmarks", "spread")
+    has_pose = StageOutputs.of(model).has_pose
+    outputs = tuple(name for name in OUTPUTS if has_pose or name != "pose")
     try:
         return KerasNetwork(deploy(model, markup, outputs, stages), name, markup, crop_scale)
     except ValueError as error:

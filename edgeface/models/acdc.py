@@ -27,6 +27,7 @@ from edgeface.models.layers import (
     PoseFromPoints,
     SpatialExpectation,
 )
+from edgeface.models.outputs import StageOutputs
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _check_slices(slices: tuple[tuple[int, ...], ...], width: int) -> None:
 def build_acdc(config: AcdcConfig) -> keras.Model:
     """The training graph: ``image`` (B, S, S, C), raw 0..255 -> a dict of outputs for every stage i = 1, 2, …
 
-    ``s{i}_{markup}`` (B, K, 2) in [0, 1], ``s{i}_{markup}_spread`` (B, K), ``s{i}_pose`` (B, 3) degrees.
+    Landmarks, spread and pose, named as in `edgeface.models.outputs`.
     """
     image = keras.Input((config.side, config.side, config.channels), name="image")
     if config.stem:
@@ -130,11 +131,13 @@ def build_acdc(config: AcdcConfig) -> keras.Model:
         maps = transfer.maps(hidden, prefix)
         points = {}
         for name, tensor in maps.items():
-            points[name], spread = SpatialExpectation(name=f"{prefix}_{name}")(tensor)
-            outputs[f"{prefix}_{name}"], outputs[f"{prefix}_{name}_spread"] = points[name], spread
+            landmarks = StageOutputs.landmarks(stage, name)
+            points[name], spread = SpatialExpectation(name=landmarks)(tensor)
+            outputs[landmarks], outputs[StageOutputs.spread(stage, name)] = points[name], spread
         pose_unit = transfer.pose(points, deepest, prefix)
         if pose_unit is not None:
-            outputs[f"{prefix}_pose"] = Degrees(name=f"{prefix}_pose")(pose_unit)
+            pose = StageOutputs.pose(stage)
+            outputs[pose] = Degrees(name=pose)(pose_unit)
         if stage < config.stages:
             x = _fuse(features, hidden, maps, pose_unit, config, prefix)
     model = keras.Model(image, outputs, name=config.name)

@@ -17,6 +17,7 @@ from edgeface.markup import markup
 from edgeface.models.blocks import bottleneck, capped, conv_bn, residual, stem, upsample
 from edgeface.models.checks import check_choices, check_counts, check_markups, check_side
 from edgeface.models.layers import BinExpectation, SpatialExpectation
+from edgeface.models.outputs import StageOutputs
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,7 @@ class CcrConfig:
 def build_ccr(config: CcrConfig) -> keras.Model:
     """The training graph: ``image`` (B, S, S, C), raw 0..255 -> a dict of outputs for every block i = 1, 2, …
 
-    ``s{i}_{markup}`` (B, K, 2) in [0, 1], ``s{i}_{markup}_spread`` (B, K), ``s{i}_{markup}_maps`` (B, H, W, K) linear
-    maps (trained towards Gaussians of peak 1), ``s{i}_bins`` (B, 3, N) logits, ``s{i}_pose`` (B, 3) degrees.
+    Landmarks, spread, maps (trained towards Gaussians of peak 1), bins and pose, named as in `edgeface.models.outputs`.
     """
     image = keras.Input((config.side, config.side, config.channels), name="image")
     x = stem(image, config.stem, config.patch)
@@ -104,8 +104,9 @@ def build_ccr(config: CcrConfig) -> keras.Model:
     for block in range(1, config.stages + 1):
         prefix = f"s{block}"
         shallow, deep = _pose_branch(x, config, prefix)
-        outputs[f"{prefix}_bins"] = bins = _bins(deep, config, prefix)
-        outputs[f"{prefix}_pose"] = BinExpectation(config.low_deg, config.high_deg, name=f"{prefix}_pose")(bins)
+        outputs[StageOutputs.bins(block)] = bins = _bins(deep, config, block)
+        pose = StageOutputs.pose(block)
+        outputs[pose] = BinExpectation(config.low_deg, config.high_deg, name=pose)(bins)
 
         hidden = _hourglass(x, carried if config.cross else None, config, prefix)
         hidden = conv_bn(hidden, config.width, name=f"{prefix}_land", kernel=1)
@@ -113,10 +114,11 @@ def build_ccr(config: CcrConfig) -> keras.Model:
         for name in config.markups:
             # Near-zero maps are near-uniform attention; at this sharpness a wider start would be one random cell.
             start = keras.initializers.RandomNormal(stddev=1e-3)
-            maps = layers.Conv2D(markup(name).size, 1, kernel_initializer=start, name=f"{prefix}_{name}_maps")(hidden)
-            points, spread = SpatialExpectation(config.sharpness, name=f"{prefix}_{name}")(maps)
-            outputs[f"{prefix}_{name}"], outputs[f"{prefix}_{name}_spread"] = points, spread
-            outputs[f"{prefix}_{name}_maps"] = maps
+            maps_name, landmarks = StageOutputs.maps(block, name), StageOutputs.landmarks(block, name)
+            maps = layers.Conv2D(markup(name).size, 1, kernel_initializer=start, name=maps_name)(hidden)
+            points, spread = SpatialExpectation(config.sharpness, name=landmarks)(maps)
+            outputs[landmarks], outputs[StageOutputs.spread(block, name)] = points, spread
+            outputs[maps_name] = maps
             returned.append(conv_bn(maps, config.width, name=f"{prefix}_{name}_back", kernel=1, relu=False))
         if block < config.stages:
             if config.cross:
@@ -145,11 +147,11 @@ def _pose_branch(x, config: CcrConfig, prefix: str):
     return shallow, x
 
 
-def _bins(deep, config: CcrConfig, prefix: str):
-    pooled = layers.GlobalAveragePooling2D(name=f"{prefix}_pose_pool")(deep)
+def _bins(deep, config: CcrConfig, block: int):
+    pooled = layers.GlobalAveragePooling2D(name=f"s{block}_pose_pool")(deep)
     # One layer of 3 N units is the paper's three layers of N side by side.
-    logits = layers.Dense(3 * config.bins, name=f"{prefix}_pose_logits")(pooled)
-    return layers.Reshape((3, config.bins), name=f"{prefix}_bins")(logits)
+    logits = layers.Dense(3 * config.bins, name=f"s{block}_pose_logits")(pooled)
+    return layers.Reshape((3, config.bins), name=StageOutputs.bins(block))(logits)
 
 
 def _hourglass(x, carried, config: CcrConfig, prefix: str, depth: int | None = None):

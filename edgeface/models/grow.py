@@ -7,7 +7,6 @@ not listen to them yet. So the larger network answers as the smaller one did, an
 
 from __future__ import annotations
 
-import re
 from dataclasses import fields
 
 import keras
@@ -15,8 +14,8 @@ import numpy as np
 from keras import layers
 
 from edgeface.models.layers import PoseFromFeatures
+from edgeface.models.outputs import split_stage, stage_name
 
-_STAGE = re.compile(r"^s(\d+)_")
 _WIDTHS = ("stem", "widths", "width", "pose_widths")
 _BY_CHANNEL = (layers.BatchNormalization, layers.DepthwiseConv2D)
 """Their weights belong to channels that come in; the others' outputs are channels of their own."""
@@ -64,10 +63,10 @@ def _source(small: keras.Model, name: str) -> keras.layers.Layer:
     known = {layer.name: layer for layer in small.layers}
     at = name
     while at not in known:
-        stage = _STAGE.match(at)
-        if stage is None or stage[1] == "1":
+        stage, rest = split_stage(at) or (1, at)
+        if stage == 1:
             raise ValueError(f"{small.name} must have a layer for every one that is to grow. Received: none for {name}")
-        at = _STAGE.sub(f"s{int(stage[1]) - 1}_", at)
+        at = stage_name(stage - 1, rest)
     return known[at]
 
 

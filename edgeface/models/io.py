@@ -60,9 +60,17 @@ def read_info(path: str | Path) -> dict[str, Any]:
     return info
 
 
-def load_model(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
-    """The model and its info; InputError where the file is missing, truncated or from elsewhere."""
+def load_model(path: str | Path, *, kind: str | None = None) -> tuple[keras.Model, dict[str, Any]]:
+    """The model and its info; InputError where the file is missing, truncated or from elsewhere.
+
+    Args:
+        path: a `.keras` file.
+        kind: ``float`` or ``qat``, what it must be; None: either.
+    """
     info = read_info(path)
+    if kind not in (None, info.get("kind", "float")):
+        what = {"float": "a float model (its twin goes to --qat)", "qat": "a quantisation-aware twin"}[kind]
+        raise InputError(f"{path} must be {what}. Received: a {info.get('kind')!r} model")
     try:
         return keras.saving.load_model(path, compile=False), info
     except (ValueError, TypeError, KeyError, OSError) as error:

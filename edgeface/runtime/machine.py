@@ -1,16 +1,49 @@
-"""What figures are measured on."""
+"""What figures are measured on, and with: machine, versions, commit."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
 import platform
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from edgeface import __version__
 
 PACKAGES = ("numpy", "opencv-python", "opencv-python-headless", "ai-edge-litert", "tflite-runtime")
+
+
+def environment(*packages: str) -> dict[str, Any]:
+    """What a record of figures carries: commit, machine and versions.
+
+    Args:
+        packages: as in `versions`.
+    """
+    return {"commit": commit(), "machine": machine(), "versions": versions(*packages)}
+
+
+def commit() -> str | None:
+    """The commit of the repository that holds this package's source, with "+" where its code differs from it.
+
+    None where the package is installed, or where there is no git. Measured figures do not count as code.
+    """
+    package = Path(__file__).resolve().parents[1]
+    try:
+        if Path(_git("rev-parse", "--show-toplevel")).resolve() != package.parent:
+            return None
+        if not _git("ls-files", "--", str(Path(__file__).resolve())):
+            return None
+        changed = _git("status", "--porcelain", "-uno", "--", ".", ":!results", ":!studies/*/*.json")
+        return _git("rev-parse", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(*args: str) -> str:
+    folder = Path(__file__).resolve().parents[2]
+    return subprocess.run(["git", *args], capture_output=True, text=True, check=True, cwd=folder).stdout.strip()
 
 
 def machine() -> dict[str, str | int]:

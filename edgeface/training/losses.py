@@ -1,21 +1,19 @@
 """The two papers' losses, masked where the truth is unknown (NaN), on any Keras backend.
 
-Predictions are a dict with keys ``s{i}_{markup}`` (B, K, 2), ``s{i}_pose`` (B, 3) and, for CCR, ``s{i}_{markup}_maps``
-(B, H, W, K), linear, and ``s{i}_bins`` (B, 3, N) logits; targets are ``{markup: (B, K, 2), "pose": (B, 3)}``.
+Predictions are a dict named as in `edgeface.models.outputs`; targets are ``{markup: (B, K, 2), "pose": (B, 3)}``.
 Every loss returns one scalar a batch.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from keras import ops
 
 from edgeface.errors import InputError
-from edgeface.markup import MARKUPS
+from edgeface.models.outputs import StageOutputs
 from edgeface.schema import from_dict
 
 Coordinate = Literal["l1", "l2", "smooth_l1", "wing"]
@@ -87,27 +85,16 @@ def loss_for(network, overrides: dict[str, Any] | None = None) -> Loss:
         overrides: fields of `AcdcLoss` or `CcrLoss`.
     """
     overrides = dict(overrides or {})
-    binned = "s1_bins" in network.output
-    loss = from_dict(CcrLoss if binned else AcdcLoss, overrides, "loss")
-    markups = heads(network.output)[1]
-    unknown = sorted(set(loss.markups) - set(markups))
+    names = StageOutputs.of(network)
+    loss = from_dict(CcrLoss if names.has_bins else AcdcLoss, overrides, "loss")
+    unknown = sorted(set(loss.markups) - set(names.markups))
     if unknown:
-        raise InputError(f"loss.markups must be among the network's, {', '.join(markups)}. Received: {unknown}")
-    if not binned:
+        raise InputError(f"loss.markups must be among the network's, {', '.join(names.markups)}. Received: {unknown}")
+    if not names.has_bins:
         return loss
     # The layer that decodes the bins knows where they lie.
-    decoder = network.get_layer("s1_pose")
+    decoder = network.get_layer(names.pose(1))
     return replace(loss, low_deg=decoder.low_deg, high_deg=decoder.high_deg)
-
-
-def heads(keys) -> tuple[int, tuple[str, ...]]:
-    """(number of stages, markups in the model's order) that a model's output keys promise."""
-    found = [re.fullmatch(r"s(\d+)_(.+)", key) for key in keys]
-    markups = dict.fromkeys(m[2] for m in found if m and m[2] in MARKUPS)
-    stages = max((int(m[1]) for m in found if m), default=0)
-    if not stages or not markups:
-        raise InputError(f"network outputs must be named s1_<markup>, s1_pose, …. Received: {', '.join(keys)}")
-    return stages, tuple(markups)
 
 
 def stage_weights(weights: tuple[float, ...], stages: int) -> tuple[float, ...]:
@@ -169,18 +156,18 @@ def acdc_loss(target: Tensors, predicted: Tensors, config: AcdcLoss):
         predicted: the network's outputs.
         config: weights and forms.
     """
-    stages, markups = heads(predicted)
+    names = StageOutputs.of(predicted)
     pose, pose_mask = known(target["pose"])
-    points = {name: known(target[name]) for name in markups}
+    points = {markup: known(target[markup]) for markup in names.markups}
     total = 0.0
-    for stage, weight in enumerate(stage_weights(config.stage_weights, stages), start=1):
-        for name, (truth, mask) in points.items():
-            error = _float(predicted[f"s{stage}_{name}"]) - truth
+    for stage, weight in enumerate(stage_weights(config.stage_weights, names.stages), start=1):
+        for markup, (truth, mask) in points.items():
+            error = _float(predicted[names.landmarks(stage, markup)]) - truth
             # |s - s*| is the L1 norm of a 2-vector: x and y are summed, points averaged.
             term = 2 * masked_mean(coordinate_loss(error, config.coordinate), mask)
-            total = total + weight * config.markups.get(name, 1.0) * term
-        if config.pose and f"s{stage}_pose" in predicted:
-            error = ops.abs(_float(predicted[f"s{stage}_pose"]) - pose) / QUARTER_TURN_DEG
+            total = total + weight * config.markups.get(markup, 1.0) * term
+        if config.pose and names.has_pose:
+            error = ops.abs(_float(predicted[names.pose(stage)]) - pose) / QUARTER_TURN_DEG
             total = total + weight * config.pose * masked_mean(error, pose_mask)
     return total
 
@@ -193,21 +180,21 @@ def ccr_loss(target: Tensors, predicted: Tensors, config: CcrLoss):
         predicted: the network's outputs.
         config: weights and forms.
     """
-    stages, markups = heads(predicted)
+    names = StageOutputs.of(predicted)
     pose, pose_mask = known(target["pose"])
-    points = {name: known(target[name]) for name in markups}
+    points = {markup: known(target[markup]) for markup in names.markups}
     total = 0.0
-    for stage, weight in enumerate(stage_weights(config.stage_weights, stages), start=1):
-        logits = _float(predicted[f"s{stage}_bins"])
+    for stage, weight in enumerate(stage_weights(config.stage_weights, names.stages), start=1):
+        logits = _float(predicted[names.bins(stage)])
         width_deg = (config.high_deg - config.low_deg) / logits.shape[-1]
-        error = (_float(predicted[f"s{stage}_pose"]) - pose) / width_deg
+        error = (_float(predicted[names.pose(stage)]) - pose) / width_deg
         entropy = -ops.sum(bin_targets(pose, config, logits.shape[-1]) * ops.log_softmax(logits, axis=-1), axis=-1)
         angles = ops.square(error) if config.angle == "squared" else ops.abs(error)
         total = total + weight * masked_mean(angles + config.bins * entropy, pose_mask)
-        for name, (truth, mask) in points.items():
-            maps = _float(predicted[f"s{stage}_{name}_maps"])
-            landmark_term = _ccr_landmarks(_float(predicted[f"s{stage}_{name}"]), maps, truth, mask, config)
-            total = total + weight * config.landmarks * config.markups.get(name, 1.0) * landmark_term
+        for markup, (truth, mask) in points.items():
+            maps = _float(predicted[names.maps(stage, markup)])
+            landmark_term = _ccr_landmarks(_float(predicted[names.landmarks(stage, markup)]), maps, truth, mask, config)
+            total = total + weight * config.landmarks * config.markups.get(markup, 1.0) * landmark_term
     return total
 
 
@@ -264,18 +251,19 @@ def last_stage_errors(target: Tensors, predicted: Tensors) -> dict[str, tuple[An
         target: {markup: (B, K, 2), "pose": (B, 3)}, NaN unknown.
         predicted: the network's outputs.
     """
-    stages, markups = heads(predicted)
-    predicted = {key: ops.stop_gradient(tensor) for key, tensor in predicted.items() if key.startswith(f"s{stages}_")}
+    names = StageOutputs.of(predicted)
+    last = names.stages
+    predicted = {name: ops.stop_gradient(predicted[name]) for name in names.of_stage(last)}
     distance = count = 0.0
-    for name in markups:
-        truth, mask = known(target[name])
-        error = ops.sqrt(ops.sum(ops.square(_float(predicted[f"s{stages}_{name}"]) - truth), axis=-1))
+    for markup in names.markups:
+        truth, mask = known(target[markup])
+        error = ops.sqrt(ops.sum(ops.square(_float(predicted[names.landmarks(last, markup)]) - truth), axis=-1))
         point_mask = ops.min(mask, axis=-1)
         distance, count = distance + ops.sum(error * point_mask), count + ops.sum(point_mask)
     errors = {"landmarks": (100 * distance / ops.maximum(count, 1.0), count)}
-    if f"s{stages}_pose" in predicted:
+    if names.has_pose:
         pose, mask = known(target["pose"])
-        errors["pose"] = (masked_mean(ops.abs(_float(predicted[f"s{stages}_pose"]) - pose), mask), ops.sum(mask))
+        errors["pose"] = (masked_mean(ops.abs(_float(predicted[names.pose(last)]) - pose), mask), ops.sum(mask))
     return errors
 
 

@@ -22,9 +22,9 @@ from edgeface.errors import InputError
 from edgeface.evaluation.evaluate import prepare, protocol_for
 from edgeface.evaluation.networks import deployed
 from edgeface.head_pose import ANGLES
-from edgeface.models.deploy import landmark_markups
 from edgeface.models.grow import check_growth, grow
 from edgeface.models.io import config_of, load_model, model_info, save_model
+from edgeface.models.outputs import StageOutputs
 from edgeface.models.presets import ModelConfig, build, preset
 from edgeface.schema import as_dict, from_dict
 from edgeface.training.backend import override_setting
@@ -116,7 +116,7 @@ def fit(
     rows = run.members.rows(config.batch_size)
     loss = loss_for(network, config.loss)
     run.open(resume)
-    sources = load_sources(config, landmark_markups(network), run.cache)
+    sources = load_sources(config, StageOutputs.of(network).markups, run.cache)
     untrained = _warned_untrained(config, sources, network)
     validation = _validation(network, config, untrained, run.members)
     trainer = _compiled(trainer_type(network, loss), config)
@@ -161,7 +161,7 @@ def _fit_from(
     """From ``step`` to the config's last. rows: [start, stop) of every batch that this process makes."""
     config, network = run.config, trainer.network
     side, _, channels = network.input_shape[1:]
-    views = Views(side, channels, landmark_markups(network), config.augment, config.seed, config.batch_size)
+    views = Views(side, channels, StageOutputs.of(network).markups, config.augment, config.seed, config.batch_size)
 
     def faces():
         return batches(sources, views, start_step=step, mode=config.mode, rows=rows)
@@ -200,8 +200,9 @@ def untrained_heads(sources: Sequence[LoadedSource], network: keras.Model) -> li
         network: the training graph.
     """
     labelled = {m for s in sources for m in s.faces.landmarks if s.markups is None or m in s.markups}
-    heads = [m for m in landmark_markups(network) if m not in labelled]
-    if "s1_pose" in network.output:
+    names = StageOutputs.of(network)
+    heads = [m for m in names.markups if m not in labelled]
+    if names.has_pose:
         known = [np.isfinite(s.faces.pose_deg).any(axis=0) for s in sources if s.pose]
         heads += [a for i, a in enumerate(ANGLES) if not any(k[i] for k in known)]
     return heads
@@ -222,7 +223,7 @@ def _validation(network: keras.Model, config: TrainConfig, untrained: list[str],
     if v is None:
         return None
     samples = load_set(v.set, v.split, v.limit, v.dir)
-    trained = [m for m in landmark_markups(network) if m not in untrained]
+    trained = [m for m in StageOutputs.of(network).markups if m not in untrained]
     protocol, markup = protocol_for(v.set, samples, trained, v.markups[0] if v.markups else None)
     copy = None
     if members.devices > 1:

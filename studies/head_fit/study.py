@@ -69,18 +69,18 @@ def figures(laid_deg: np.ndarray, true_deg: np.ndarray) -> dict[str, Any]:
 
 
 def row_of(path: Path) -> dict[str, Any]:
-    from edgeface.convert.make_card import sha256
     from edgeface.datasets.profile_views.fit import fit_heads
     from edgeface.evaluation.evaluate import run as answer
     from edgeface.evaluation.networks import deployed
-    from edgeface.models.deploy import stage_count
+    from edgeface.files import sha256
     from edgeface.models.io import load_model
+    from edgeface.models.outputs import StageOutputs
     from studies.scoring import faces_of
 
     network, _ = load_model(path)
     _, side, _, channels = network.input_shape
     faces = faces_of(SET, SPLIT, TRUTH, side, channels)
-    found = answer(deployed(network, network.name, MARKUP, stage_count(network)), faces)["landmarks"]
+    found = answer(deployed(network, network.name, MARKUP, StageOutputs.of(network).stages), faces)["landmarks"]
     pixels = np.stack([crop.to_image(points) for crop, points in zip(faces.frames, found, strict=True)])
     within = ~faces.beyond_pose_limit()
     rows = {}

@@ -70,18 +70,18 @@ def by_bin(away: np.ndarray, in_bins: np.ndarray) -> dict[str, Any]:
 
 
 def row_of(path: Path) -> dict[str, Any]:
-    from edgeface.convert.make_card import sha256
     from edgeface.evaluation.evaluate import run as answer
     from edgeface.evaluation.networks import deployed
+    from edgeface.files import sha256
     from edgeface.head_pose import to_matrix
-    from edgeface.models.deploy import stage_count
     from edgeface.models.io import load_model
+    from edgeface.models.outputs import StageOutputs
     from studies.scoring import faces_of
 
     network, _ = load_model(path)
     _, side, _, channels = network.input_shape
     faces = faces_of(SET, SPLIT, MARKUP, side, channels)
-    answers = answer(deployed(network, network.name, MARKUP, stage_count(network)), faces)
+    answers = answer(deployed(network, network.name, MARKUP, StageOutputs.of(network).stages), faces)
     pixels = np.stack([crop.to_image(points) for crop, points in zip(faces.frames, answers["landmarks"], strict=True)])
     away = 100 * (faces.landmarks_px - pixels) * (1, -1) / faces.normalizer_px[:, None, None]
     rotation = np.swapaxes(to_matrix(faces.pose_deg), 1, 2)

@@ -61,19 +61,20 @@ def by_halves(answered_deg: np.ndarray, true_deg: np.ndarray) -> np.ndarray:
 
 
 def row_of(path: Path) -> dict[str, Any]:
-    from edgeface.convert.make_card import sha256
     from edgeface.datasets.profile_views.fit import PROFILE_PITCH_OFFSET_DEG
     from edgeface.evaluation.evaluate import run as answer
     from edgeface.evaluation.networks import deployed
-    from edgeface.models.deploy import landmark_markups, stage_count
+    from edgeface.files import sha256
     from edgeface.models.io import load_model
+    from edgeface.models.outputs import StageOutputs
     from studies.scoring import faces_of
 
     network, info = load_model(path)
     _, side, _, channels = network.input_shape
     faces = faces_of(SET, SPLIT, TRUTH, side, channels)
-    head = landmark_markups(network)[0]
-    poses = answer(deployed(network, network.name, head, stage_count(network)), faces)["pose"]
+    names = StageOutputs.of(network)
+    head = names.markups[0]
+    poses = answer(deployed(network, network.name, head, names.stages), faces)["pose"]
     within = ~faces.beyond_pose_limit()
     answered, true = poses[within].astype(np.float64), faces.pose_deg[within].astype(np.float64)
     left, yaw = nod_left(answered, true), np.abs(true[:, 0])

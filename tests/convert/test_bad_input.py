@@ -167,7 +167,7 @@ def test_folders_that_cannot_be_written_to(tiny_files, tmp_path, capfd, monkeypa
     def read_only(*args, **kwargs):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("edgeface.convert.convert_all.tempfile", SimpleNamespace(TemporaryFile=read_only))
+    monkeypatch.setattr("edgeface.files.tempfile", SimpleNamespace(TemporaryFile=read_only, mkstemp=read_only))
     line = fails(capfd, tmp_path / "out", tiny_files.model)
     assert line.endswith("must be a folder that can be written to. Received: Read-only file system")
 

@@ -24,7 +24,7 @@ def test_a_calibrated_file_answers_as_float_does_on_the_mean(tmp_path, monkeypat
     crops = tiny.crops(tiny.CCR, 24)
     trained = tiny.trained_like(tiny.CCR)
     save_model(trained, tmp_path / "model.keras", model_info(tiny.CCR))
-    monkeypatch.setattr("edgeface.convert.convert_all._crops", lambda *_: crops)
+    monkeypatch.setattr("edgeface.convert.calibration_set.calibration_crops", lambda *_: crops)
     (file,) = convert_all(Job(tmp_path / "model.keras", tmp_path), [PTQ])
     deployed = deploy(load_model(tmp_path / "model.keras")[0])
     beside = mean_distance(deployed, to_tflite(deployed, PTQ, crops), crops)

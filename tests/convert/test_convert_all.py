@@ -14,14 +14,13 @@ import edgeface.convert.calibration_set
 from convert.__main__ import main
 from edgeface import quantize as qat
 from edgeface.card import CropRule, split_card
-from edgeface.convert import convert_all as conversion
-from edgeface.convert.convert_all import Job, convert_all
+from edgeface.convert.convert_all import Conversion, Job, convert_all
 from edgeface.convert.gate import gate
-from edgeface.convert.make_card import sha256
-from edgeface.convert.parity import contest
+from edgeface.convert.parity import ParityRun
 from edgeface.convert.report import build as report
 from edgeface.convert.variants import VARIANTS
 from edgeface.errors import InputError
+from edgeface.files import sha256
 from edgeface.models.deploy import deploy
 from edgeface.models.io import halve_model, load_model, model_info, save_model
 from edgeface.runtime.interpreter import TFLiteModel
@@ -40,7 +39,7 @@ def scales(monkeypatch) -> list[float]:
         return tiny.crops(replace(tiny.ACDC, side=side, channels=channels), len(samples))
 
     monkeypatch.setattr(edgeface.convert.calibration_set, "cut", cut)
-    monkeypatch.setattr("edgeface.convert.convert_all.SYNTHETIC_CROPS", 4)
+    monkeypatch.setattr(edgeface.convert.calibration_set, "SYNTHETIC_CROPS", 4)
     return found
 
 
@@ -75,7 +74,7 @@ def test_a_twin_knows_the_model_that_it_was_tuned_from(tiny_files, tmp_path):
     job = Job(half, tmp_path / "half", tmp_path / "qat.keras", outputs=("pose",))
     (done,) = convert_all(job, [VARIANTS["int8_qat"]])
     assert done.card.float_sha256 == sha256(half)
-    contest(half, [tiny_files.files["float32"].path])
+    ParityRun.load(half, [tiny_files.files["float32"].path])
     with pytest.raises(InputError, match="must be a twin of .*other.keras. Received: one of a model"):
         convert_all(Job(other, tmp_path / "other", tmp_path / "qat.keras"), [VARIANTS["int8_qat"]])
 
@@ -118,11 +117,10 @@ def test_several_calibration_sets_follow_one_another(tiny_files, tmp_path, monke
     monkeypatch.setattr(edgeface.convert.calibration_set, "load_calibration", load_calibration)
     rendered = np.full((1, 32, 32, 1), 7, np.uint8)
     monkeypatch.setattr(edgeface.convert.calibration_set, "synthetic_crops", lambda *_: rendered)
-    trained, _ = load_model(tiny_files.model)
     job = Job(tiny_files.model, tmp_path, calibration="some/3.json,synthetic,4.json")
-    crops = conversion._crops(job, trained, 1.3, [VARIANTS["int8_ptq"]], lambda text: None)
-    assert crops[:, 0, 0, 0].tolist() == [3, 3, 7, 4, 4]
-    assert conversion._calibration_name(job) == "3.json, synthetic, 4.json"
+    conversion = Conversion.load(job, [VARIANTS["int8_ptq"]])
+    assert conversion.crops[:, 0, 0, 0].tolist() == [3, 3, 7, 4, 4]
+    assert conversion.quantization_of(VARIANTS["int8_ptq"])["calibration"] == "3.json, synthetic, 4.json"
 
 
 def test_the_report_compares_tensors_on_the_crops_of_the_card(tiny_files, scales, monkeypatch):

@@ -178,9 +178,9 @@ def test_activations_beyond_float16_are_named(tiny_files, tmp_path):
     path.write_bytes(broken.overflowing_activations())
     crops = tiny.crops(tiny.ACDC, 2)
     assert gate(path, VARIANTS["float16"]).passed
-    failed = gate(path, VARIANTS["float16"], faces=crops).failures
+    failed = gate(path, VARIANTS["float16"], crops=crops).failures
     assert re.search(r"activation '.*' of layer first reaches 1.*e\+06, beyond float16's 65504", failed[0]), failed
-    assert gate(tiny_files.files["float16"].path, faces=crops).passed
+    assert gate(tiny_files.files["float16"].path, crops=crops).passed
 
 
 def test_the_gpu_engine_s_word_counts_for_all_but_dynamic(tiny_files, monkeypatch):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import edgeface.quantize as qat
-from edgeface.convert.convert_all import _on_the_grid
+from edgeface.convert.convert_all import without_float_gates
 from edgeface.convert.gate import check
 from edgeface.convert.tflite import to_tflite
 from edgeface.convert.variants import VARIANTS
@@ -63,6 +63,6 @@ def test_conditioning_moves_by_rounding_alone():
 def test_the_papers_mask_stays_float():
     config = replace(tiny.ACDC, mask_form="minmax")
     variant = VARIANTS["int8_logits"]
-    source = _on_the_grid(deploy(calibrated(config), head=False), variant)
+    source = without_float_gates(deploy(calibrated(config), head=False), head_on_host=True)
     report = check(read_graph(to_tflite(source, variant)), variant)
     assert report.passed and 0 < report.float_operators < 12

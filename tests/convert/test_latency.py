@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from edgeface.convert import latency
-from edgeface.convert.latency import Latency, machine, measure, speedup
+from edgeface.convert.latency import Latency, measure, speedup
 from edgeface.convert.memory import peak_memory
 from edgeface.errors import InputError
+from edgeface.runtime.machine import machine
 
 
 class Clock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -14,9 +15,8 @@ from convert.__main__ import main
 from edgeface.box import Box
 from edgeface.card import attach_card, read_card
 from edgeface.convert.convert_all import Job, convert_all
-from edgeface.convert.make_card import sha256
-from edgeface.convert.parity import contest, parity, shake, table
-from edgeface.convert.parity_file import SetRows, load_parity, save_parity
+from edgeface.convert.parity import ParityRun, shake, table
+from edgeface.convert.parity_file import ScoredSet, load_parity, save_parity
 from edgeface.convert.parity_sets import chosen_sets
 from edgeface.convert.tolerances import (
     BOUNDS,
@@ -31,6 +31,7 @@ from edgeface.convert.variants import VARIANTS
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
 from edgeface.evaluation.protocols import PROTOCOLS
+from edgeface.files import sha256
 from edgeface.models.io import load_model, model_info, save_model
 from edgeface.models.layers import PoseFromFeatures
 from tests.convert import tiny
@@ -126,9 +127,8 @@ def test_answers_that_are_another_order_of_angles_are_named(change, name):
 
 def test_every_file_against_the_float_model(tiny_files, tmp_path):
     files = [tiny_files.files[name].path for name in ("float32", "int8_qat")]
-    reference, float32, int8 = parity(
-        tiny_files.model, files, faces(), PROTOCOLS["synthetic"], jitter_faces=2, shakes=3, pictures=tmp_path
-    )
+    run = ParityRun.load(tiny_files.model, files)
+    reference, float32, int8 = run.score(faces(), PROTOCOLS["synthetic"], jitter_faces=2, shakes=3, pictures=tmp_path)
     pictures = sorted(p.name for p in tmp_path.iterdir())
     assert len(pictures) == 6 and pictures[0].startswith("synthetic_acdc_tiny_float32_1_blob")
     assert cv2.imread(str(tmp_path / pictures[-1])).shape == (524, 480, 3)
@@ -162,7 +162,7 @@ def test_a_spoilt_file_fails(tiny_files, tmp_path):
     data[start : start + kernel.nbytes] = (kernel[:, ::-1] * -0.5).astype(np.float32).tobytes()
     spoilt.write_bytes(data)
     attach_card(spoilt, read_card(tiny_files.files["float32"].path))
-    _, row = parity(tiny_files.model, [spoilt], faces(), PROTOCOLS["synthetic"], jitter_faces=2, shakes=3)
+    _, row = ParityRun.load(tiny_files.model, [spoilt]).score(faces(), PROTOCOLS["synthetic"], jitter_faces=2, shakes=3)
     # Untrained landmarks may score better after any change, so it is the distance that gives the file away.
     assert any(failure.startswith("landmarks") for failure in row.failures) and row.landmark_shift > 1
 
@@ -186,7 +186,9 @@ def test_swapped_yaw_and_pitch_fail_by_name(tiny_files, tmp_path, labelled):
     samples = faces()
     if not labelled:
         samples = [replace(s, pose_deg=np.full(3, np.nan, np.float32)) for s in samples]
-    _, row = parity(tmp_path / "model.keras", [swapped.path], samples, PROTOCOLS["synthetic"], jitter_faces=1)
+    _, row = ParityRun.load(tmp_path / "model.keras", [swapped.path]).score(
+        samples, PROTOCOLS["synthetic"], jitter_faces=1
+    )
     assert row.failures[0] == "pose: yaw and pitch are swapped", row.failures
 
 
@@ -252,10 +254,10 @@ def test_a_set_without_the_landmarks_is_skipped_and_says_so(tiny_files, tmp_path
     assert main([*args, "--set", "mtfl"]) == 2
 
 
-def test_real_stands_for_the_sets_on_disk(tmp_path, monkeypatch):
-    said = []
+def test_real_stands_for_the_sets_on_disk(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", "edgeface")
     monkeypatch.setenv("EDGEFACE_FACES", str(tmp_path))
-    assert chosen_sets("real", said.append) == ("synthetic",) and "rendered faces instead" in said[0]
+    assert chosen_sets("real") == ("synthetic",) and "rendered faces instead" in caplog.text
     (tmp_path / "aflw").mkdir()
     (tmp_path / "aflw" / "annotations.json").write_text("[]")
     assert chosen_sets("synthetic, real,aflw") == ("synthetic", "aflw")
@@ -267,17 +269,18 @@ def test_real_stands_for_the_sets_on_disk(tmp_path, monkeypatch):
 
 def test_parity_files(tmp_path):
     row = {"file": "a.tflite", "variant": "float16", "scores": {"nme": 3.0}}
-    path = save_parity(tmp_path / "parity.json", [SetRows("300w", "test", (row,)), SetRows("mtfl", "all", (), "why")])
-    assert load_parity(path) == [SetRows("300w", "test", (row,))]
+    scored = ScoredSet("300w", "test", (SimpleNamespace(as_dict=lambda: row),))
+    path = save_parity(tmp_path / "parity.json", [scored, ScoredSet("mtfl", "all", (), "why")])
+    assert load_parity(path) == [ScoredSet("300w", "test", (row,))]
     assert json.loads(path.read_text())["skipped"] == {"mtfl": "why"}
     path.write_text(json.dumps({"format": 1, "set": "aflw", "split": "test", "rows": [row]}))
-    assert load_parity(path) == [SetRows("aflw", "test", (row,))]
+    assert load_parity(path) == [ScoredSet("aflw", "test", (row,))]
     for bad in ({"format": 2}, [], {"format": 3, "sets": []}, {"format": 2, "sets": [{"set": "a"}]}):
         path.write_text(json.dumps(bad))
         with pytest.raises(InputError, match="must be"):
             load_parity(path)
     with pytest.raises(InputError, match="at least one set must have been scored"):
-        save_parity(path, [SetRows("mtfl", "all", (), "why")])
+        save_parity(path, [ScoredSet("mtfl", "all", (), "why")])
 
 
 @pytest.mark.parametrize(
@@ -302,12 +305,12 @@ def test_files_of_another_float_model_are_refused(tiny_files, tmp_path):
     file = shutil.copy(tiny_files.files["float32"].path, tmp_path)
     began = sha256(tiny_files.model)[:12]
     with pytest.raises(InputError, match=f"float32.tflite must be converted from .*other.keras. Received: .* {began}…"):
-        contest(other, [file])
-    assert contest(tiny_files.model, [file]).markup == "ibug68"
+        ParityRun.load(other, [file])
+    assert ParityRun.load(tiny_files.model, [file]).markup == "ibug68"
     attach_card(file, replace(read_card(file), float_sha256=None))
-    assert contest(other, [file]).markup == "ibug68", "a card without the hash cannot be held against it"
+    assert ParityRun.load(other, [file]).markup == "ibug68", "a card without the hash cannot be held against it"
 
 
 def test_nothing_to_compare(tiny_files):
     with pytest.raises(InputError, match="at least one .tflite"):
-        parity(tiny_files.model, [], faces(), PROTOCOLS["synthetic"])
+        ParityRun.load(tiny_files.model, [])

@@ -242,7 +242,7 @@ def test_a_file_whose_tensors_cannot_be_compared_is_told(entries, report, monkey
 
     monkeypatch.setattr("edgeface.convert.report.build.layer_errors", refuse)
     two = [e for e in entries if e.card.variant in ("float32", "int8_ptq")]
-    found = build_report(two, rounds=1, threads=1, memory_runs=0, crops=1)
+    found = build_report(two, rounds=1, threads=(1,), memory_runs=0, crops=1)
     assert found["layer_errors"] == [] and found["not_compared"] == [
         "acdc_tiny_int8_ptq.tflite must run. Received: a crash"
     ]
@@ -257,7 +257,7 @@ def test_a_busy_machine_is_told(report):
 
 def test_without_scores_there_is_still_a_report(tiny_files):
     entries = [replace(e, scores=()) for e in read_entries([tiny_files.folder])[:2]]
-    report = build_report(entries, rounds=2, threads=1, memory_runs=0, crops=0)
+    report = build_report(entries, rounds=2, threads=(1,), memory_runs=0, crops=0)
     assert row(report, "float32")["result"] == "not scored" and row(report, "float32")["peak_bytes"] is None
     assert html(report).count("<img") == 1  # time alone
     assert "not scored" in markdown(report) and "No file of this report was scored" in markdown(report)

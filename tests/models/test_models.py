@@ -15,9 +15,10 @@ from edgeface.codecs import BinnedAngles, IntegralHeatmap, LinearPose
 from edgeface.errors import InputError
 from edgeface.models.acdc import AcdcConfig
 from edgeface.models.ccr import CcrConfig
-from edgeface.models.deploy import deploy, host_pose_layer, landmark_markups, stage_count
+from edgeface.models.deploy import deploy, host_pose_layer
 from edgeface.models.io import config_of, load_model, model_info, save_model
 from edgeface.models.layers import AttentionMask, BelowPeak, BinExpectation, PeakMask, SpatialExpectation
+from edgeface.models.outputs import StageOutputs
 from edgeface.models.presets import ABLATIONS, PRESETS, build, preset
 from edgeface.models.summary import count_macs, count_parameters, layer_costs, summary_table
 
@@ -56,8 +57,8 @@ def test_acdc_paper_is_the_papers_network():
     # I, I * mask, H, H * mask: 1 + 1 + 64 + 64 (section III-B), and each stage has an excitation of its own.
     assert model.get_layer("s1_fuse").output.shape == (None, 128, 128, 130)
     assert {f"s{i}_excite" for i in (1, 2, 3)} <= {layer.name for layer in model.layers}
-    assert model.output["s4_wflw98"].shape == (None, 98, 2) and stage_count(model) == 4
-    assert landmark_markups(model) == ("wflw98", "ibug68", "mtfl5", "ibug68_3d")
+    assert model.output["s4_wflw98"].shape == (None, 98, 2) and StageOutputs.of(model).stages == 4
+    assert StageOutputs.of(model).markups == ("wflw98", "ibug68", "mtfl5", "ibug68_3d")
     # The geometry transfer network is one set of layers, whatever the number of stages.
     shared = [c for c in layer_costs(model) if c.name == "gtn_wflw98"]
     assert len(shared) == 4 and [bool(c.parameters) for c in shared] == [True, False, False, False]
@@ -66,7 +67,7 @@ def test_acdc_paper_is_the_papers_network():
 @pytest.mark.slow
 def test_ccr_paper_is_the_papers_network():
     model = build("ccr_paper")
-    assert model.input.shape == (None, 256, 256, 3) and stage_count(model) == 2
+    assert model.input.shape == (None, 256, 256, 3) and StageOutputs.of(model).stages == 2
     assert model.output["s2_aflw21_maps"].shape == (None, 64, 64, 21)
     assert model.output["s2_bins"].shape == (None, 3, 80)
     assert count_parameters(model) == model.count_params()

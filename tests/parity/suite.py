@@ -14,7 +14,7 @@ import pytest
 
 from edgeface.convert.calibration_set import build
 from edgeface.convert.convert_all import Job, convert_all
-from edgeface.convert.parity import Parity, contest, parity
+from edgeface.convert.parity import Parity, ParityRun
 from edgeface.convert.parity_sets import chosen_sets
 from edgeface.datasets.load import evaluation_split, load_set
 from edgeface.datasets.packs import faces_root
@@ -55,17 +55,17 @@ def converted(model: Path, markup: str, calibration: str, out: Path) -> list[Pat
 
 def scored(model: Path, files: Sequence[Path]) -> Suite:
     """``files`` against ``model`` on every real set on disk that labels their markup; on rendered faces without one."""
-    against = contest(model, files)
+    run = ParityRun.load(model, files)
     rows, skipped = {}, {}
     for name in chosen_sets("real"):
         samples = load_set(name, evaluation_split(name), RENDERED if name == "synthetic" else None)
         samples = samples[:: max(1, len(samples) // FACES)]
         try:
-            rules = protocol_for(name, samples, (against.markup,))[0]
+            rules = protocol_for(name, samples, (run.markup,))[0]
         except InputError as error:
             skipped[name] = str(error)
             continue
-        rows[name] = parity(against, (), samples, rules, jitter_faces=JITTER_FACES)
+        rows[name] = run.score(samples, rules, jitter_faces=JITTER_FACES)
     return Suite(rows, skipped)
 
 

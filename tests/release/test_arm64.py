@@ -11,8 +11,7 @@ from convert.release import arm64 as measured
 from convert.runtimes import arm64, instructions, wheel
 from convert.runtimes.base import RefusedError
 from edgeface import zoo
-from edgeface.convert.make_card import sha256
-from edgeface.files import read_json
+from edgeface.files import read_json, sha256
 
 
 def line(frame: int, x: float = 10.0, pose: list | None = None, id_: int = 1, spread: list | None = None) -> str:

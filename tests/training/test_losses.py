@@ -21,7 +21,6 @@ from edgeface.training.losses import (
     ccr_loss,
     coordinate_loss,
     gaussian_maps,
-    heads,
     last_stage_errors,
     loss_for,
     stage_weights,
@@ -198,11 +197,7 @@ def test_last_stage_errors():
     assert float(count) == 1 and float(mean) == pytest.approx(9)
 
 
-def test_heads_and_loss_for():
-    assert heads(["s1_ibug68", "s1_ibug68_spread", "s1_pose", "s2_ibug68", "s2_mtfl5"]) == (2, ("ibug68", "mtfl5"))
-    with pytest.raises(InputError, match="s1_<markup>"):
-        heads(["landmarks"])
-
+def test_loss_for():
     class Decoder:
         low_deg, high_deg = -120.0, 120.0
 

@@ -8,14 +8,14 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from edgeface.convert.latency import BURST, Latency, machine, measure, speedup
+from edgeface.convert.latency import BURST, Latency, measure, speedup
 from edgeface.convert.layer_error import layer_errors
-from edgeface.convert.make_card import commit, versions
 from edgeface.convert.memory import peak_memory
 from edgeface.convert.report.entries import Entry, SetScore
 from edgeface.convert.tolerances import BOUNDS
 from edgeface.convert.variants import VARIANTS
 from edgeface.errors import InputError
+from edgeface.runtime.machine import environment
 
 FORMAT = 2
 HEAD_OUTPUTS = ("landmarks", "pose", "spread")
@@ -27,8 +27,9 @@ MEMORY_NOTE = (
 
 def build_report(
     entries: Sequence[Entry],
+    *,
     rounds: int = 40,
-    threads: int | Sequence[int] = (1, 2),
+    threads: Sequence[int] = (1, 2),
     command: str = "",
     title: str = "edgeface report",
     peers: dict[str, Any] | None = None,
@@ -38,12 +39,20 @@ def build_report(
 ) -> dict[str, Any]:
     """Measures milliseconds (all files in turns, for each number of threads), memory and error by tensor.
 
-    peers: from `read_peers`. memory_runs: processes a file, 0: no memory. crops: rendered ones that int8 and float32
-    tensors are compared on, 0: no such comparison.
+    Args:
+        entries: from `read_entries`.
+        rounds: of timing; in each, every file runs ``burst`` times in a row.
+        threads: numbers of the interpreter's threads to time with; the first is the one that is compared.
+        command: what to run to get the report again.
+        title: of the page.
+        peers: others' models, from `read_peers`; None: none are drawn.
+        memory_runs: processes per file to measure peak memory in; 0: no memory.
+        crops: rendered faces on which int8 and float32 tensors are compared; 0: no such comparison.
+        burst: runs per file and round.
     """
     if not entries:
         raise InputError("a report needs at least one file. Received: none")
-    counts = (threads,) if isinstance(threads, int) else tuple(dict.fromkeys(threads))
+    counts = tuple(dict.fromkeys(threads))
     if not counts:
         raise InputError("threads must be at least one number. Received: none")
     files = [e.path for e in entries]
@@ -65,9 +74,7 @@ def build_report(
         "title": title,
         "created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "command": command,
-        "commit": commit(),
-        "machine": machine(),
-        "versions": versions("keras", "tensorflow", "ai-edge-litert", "numpy"),
+        **environment("keras", "tensorflow", "ai-edge-litert", "numpy"),
         "threads": counts[0],
         "thread_counts": counts,
         "rounds": rounds,

@@ -14,6 +14,7 @@ from edgeface.datasets.profile_views.model import head_model
 from edgeface.datasets.profile_views.render import draw, lifted, sheet_of, turn
 from edgeface.errors import InputError
 from edgeface.head_pose import from_matrix, to_matrix
+from edgeface.progress import track
 
 YAW_DEG = (20.0, 90.0)
 """Range of |yaw| of the views, where none is asked for."""
@@ -81,7 +82,7 @@ def turned_faces(
     boxes, poses = np.empty((count, 4), np.float32), np.empty((count, 3), np.float32)
     ids = []
     at = 0
-    for face in _tracked(chosen):
+    for face in track(chosen, "turning faces", at_least=500):
         sheet = sheet_of(heads, face, side)
         marked = [np.where(faces.visible[n][face][:, None], faces.landmarks[n][face], np.nan) for n in carried]
         everything = np.concatenate([sheet.points, *(lifted(sheet, points_px, side) for points_px in marked)])
@@ -164,11 +165,3 @@ def _rotations(
         before, after = (np.arctan2(r[0, 1], r[1, 1]) for r in (own, new))
         out.append((new @ own.T, float(np.rad2deg(before - after))))
     return out
-
-
-def _tracked(chosen: np.ndarray):
-    if len(chosen) < 500:
-        return chosen
-    from rich.progress import track
-
-    return track(chosen, description="turning faces")
