@@ -18,7 +18,7 @@ TEST_FACES = 200
 
 PLAN = f"""edgeface demo: both networks, from rendered faces to .tflite files and a report.
   1. train        {" and ".join(NETWORKS)} on rendered faces                       about 7 minutes
-  2. fine-tune    their quantisation-aware twins, {TUNE_STEPS} steps each             about 2 minutes
+  2. fine-tune    both, quantization-aware, {TUNE_STEPS} steps each                   about 2 minutes
   3. convert      six variants of each, every file checked as written    about 2 minutes
   4. parity       every file against its float model, {TEST_FACES} test faces     about 1 minute
   5. report       {RUNS}/report.html, .md and .json
@@ -68,7 +68,7 @@ def _network(name: str) -> Path:
     _heading(f"{name}: train")
     folder = RUNS / name
     model = train(load_config(f"configs/{name}_demo.toml"), folder)
-    _heading(f"{name}: fine-tune the quantisation-aware twin")
+    _heading(f"{name}: quantization-aware fine-tuning")
     quantized = fine_tune(model, RUNS / f"{name}_qat", FineTune(steps=TUNE_STEPS, epoch_steps=100))
 
     _heading(f"{name}: convert")

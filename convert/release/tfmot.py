@@ -78,7 +78,7 @@ def compare(name: str, steps: int, learning_rate: float, rescore: bool = False) 
 def ours(network, info, model: Path, batches: Path, out: Path, ranges: str, markup: str) -> dict[str, Any]:
     """`edgeface.quantize` with the choices of `edgeface.convert.fine_tune`, in the loop that trains tfmot's model."""
     from convert.tfmot.tuning import load_batches, tune
-    from edgeface.convert.fine_tune import FineTune, prepare_twin, twin_of
+    from edgeface.convert.fine_tune import FineTune, prepare, quantized_of
     from edgeface.convert.gate import check
     from edgeface.convert.tflite import exported
     from edgeface.convert.variants import VARIANTS
@@ -88,9 +88,9 @@ def ours(network, info, model: Path, batches: Path, out: Path, ranges: str, mark
 
     data = load_batches(batches)
     # As tfmot: moving ranges that start at the same extremes.
-    options = FineTune(steps=len(data.images), distil=0.0, ranges="ema", calibration="minmax")
-    twin = twin_of(network, options)
-    prepare_twin(twin, options, [batch.astype(np.float32) for batch in data.calibration])
+    options = FineTune(steps=len(data.images), distill=0.0, ranges="ema", calibration="minmax")
+    twin = quantized_of(network, options)
+    prepare(twin, options, [batch.astype(np.float32) for batch in data.calibration])
     started = time.perf_counter()
     losses = tune(
         lambda images: twin(images, training=True),

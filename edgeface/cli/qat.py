@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     options = FineTune(
         steps=args.steps,
         learning_rate=args.learning_rate,
-        distil=args.distill,
+        distill=args.distill,
         ranges=args.ranges,
         calibration=args.calibration_method,
     )

@@ -47,12 +47,12 @@ class Manifest:
     ids: tuple[str, ...]
     bins: PoseBins
     coverage: tuple[dict[str, Any], ...]
-    """A bin each: yaw, pitch, available, chosen; the last one of unknown pose."""
+    """One entry per bin: yaw, pitch, available, chosen; the last one is of unknown pose."""
     pool: int
     """How many faces they were chosen from: the first of the split."""
     estimated_pose: int
     sha256: str
-    """Of the crops, RGB, 64 x 64, scale 1.3, in order."""
+    """SHA-256 of the crops, RGB, 64 x 64, scale 1.3, in order."""
     format: int = FORMAT
 
     def __post_init__(self) -> None:

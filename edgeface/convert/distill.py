@@ -1,4 +1,4 @@
-"""Learning from the float teacher: its landmarks, pose and maps of every stage, on the faces the twin is tuned on."""
+"""Learning from the float teacher: its landmarks, pose and maps of every stage, on the faces of the tuning run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Tensors = dict[str, Any]
 def with_maps(network: keras.Model) -> keras.Model:
     """The network with the maps (B, H, W, K) of every stage and markup among its outputs.
 
-    It shares the network's layers. A twin's maps are those on the int8 grid.
+    It shares the network's layers. A quantized model's maps are those on the int8 grid.
     """
     names, outputs = StageOutputs.of(network), dict(network.output)
     for stage in range(1, names.stages + 1):
@@ -37,7 +37,7 @@ class DistillingTrainer(AlignmentTrainer):
         super().__init__(network, loss_config)
         teacher.trainable = False
         for variable in teacher.variables:
-            # JAX: a twin begins with its teacher's very arrays, and a training step donates each array once.
+            # JAX: a quantized model begins with its teacher's very arrays, and a training step donates each array once.
             variable.assign(np.array(ops.convert_to_numpy(variable)))
         self.teacher = teacher
         self.share = share

@@ -1,4 +1,4 @@
-"""Fine-tuning a float model's quantisation-aware twin on the data that the model itself was trained on."""
+"""Quantization-aware fine-tuning of a float model on the data that the model itself was trained on."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ from edgeface.training.trainer import AlignmentTrainer
 log = logging.getLogger("edgeface")
 
 MODEL, SOURCE = "qat.keras", "source.json"
+FORMER_OPTIONS = {"distil": "distill", "equalise": "equalize"}
+"""{name in a run's record: name now}, so that a run goes on whose record has the former one."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,9 @@ class FineTune:
     percentile: float = 99.99
     bias_correction: bool = False
     """`qat.correct_bias` on the calibration batches, before training."""
-    equalise: bool = False
+    equalize: bool = False
     """`qat.equalize` the float network first."""
-    distil: float = 1.0
+    distill: float = 1.0
     """Share of the loss that is the distance from the float network's own answers, 0 to 1 (`edgeface.convert.distill`).
     All of it, as the goal is the float network in int8: labels move the landmarks further from it, whether scores rise
     or fall (studies/quantization)."""
@@ -62,8 +64,8 @@ class FineTune:
     """Added to the float run's: other batches than it began with."""
 
     def __post_init__(self):
-        if not 0 <= self.distil <= 1:
-            raise InputError(f"distil must be in [0, 1]. Received: {self.distil}")
+        if not 0 <= self.distill <= 1:
+            raise InputError(f"distill must be in [0, 1]. Received: {self.distill}")
         if self.calibration not in qat.METHODS:
             raise InputError(must_be_one_of("calibration", qat.METHODS, self.calibration))
         qat.Recipe(ranges=self.ranges)  # refuses what is none
@@ -76,11 +78,17 @@ def fine_tune(
     config: TrainConfig | None = None,
     resume: bool = True,
 ) -> Path:
-    """Trains the twin of a float `.keras` file into ``out``/qat.keras and returns that path.
+    """Trains the quantized model of a float `.keras` file into ``out``/qat.keras and returns that path.
 
-    A run that was killed goes on where it was. config: the data to tune on; None: the float run's own, from the model's
-    file. InputError: a model without a training record and no config, a quantised model, a folder with another run or
-    another process, the float model's own folder.
+    A run that was stopped goes on where it was. InputError: a model without a training record and no config, a
+    quantized model, a folder with another run or another process, the float model's own folder.
+
+    Args:
+        model: the float `.keras` file.
+        out: the run's folder, another one than the float model's.
+        options: how to tune; None: `FineTune`'s defaults.
+        config: the data to tune on; None: the float run's own, as recorded in the model's file.
+        resume: go on with what the folder holds; False: delete it and start again.
     """
     options = FineTune() if options is None else options
     out = Path(out)
@@ -97,9 +105,11 @@ def fine_tune(
             # Before the new source: a kill from here on must leave nothing that could pass for this run's.
             clear_run(out, MODEL)
         write_json(out / SOURCE, facts)
-        twin, record = _tuned(network, run, options, out, resume)
+        quantized, record = _tuned(network, run, options, out, resume)
         record |= facts
-        save_model(twin, out / MODEL, model_info(config_of(info), "qat") | {"crop": info["crop"], "training": record})
+        save_model(
+            quantized, out / MODEL, model_info(config_of(info), "qat") | {"crop": info["crop"], "training": record}
+        )
     log.info("%s: %d steps in %.1f min", out / MODEL, record["steps"], record["seconds"] / 60)
     return out / MODEL
 
@@ -107,30 +117,36 @@ def fine_tune(
 def _tuned(
     network: keras.Model, run: TrainConfig, options: FineTune, out: Path, resume: bool
 ) -> tuple[keras.Model, dict[str, Any]]:
-    """The trained twin and the record of its run."""
-    twin = twin_of(network, options)
+    """The trained quantized model and the record of its run."""
+    quantized = quantized_of(network, options)
     if not (resume and (out / CHECKPOINT).exists()):  # a checkpoint brings its ranges with it
-        prepare_twin(twin, options, calibration_batches(network, run, options, out.parent / "cache"))
-    student, trainer_type = twin, AlignmentTrainer
-    if options.distil:
-        student = with_maps(twin)
-        trainer_type = partial(DistillingTrainer, teacher=with_maps(network), share=options.distil)
-    return twin, fit(student, run, out, resume=resume, trainer_type=trainer_type, model_name=MODEL)
+        prepare(quantized, options, calibration_batches(network, run, options, out.parent / "cache"))
+    student, trainer_type = quantized, AlignmentTrainer
+    if options.distill:
+        student = with_maps(quantized)
+        trainer_type = partial(DistillingTrainer, teacher=with_maps(network), share=options.distill)
+    return quantized, fit(student, run, out, resume=resume, trainer_type=trainer_type, model_name=MODEL)
 
 
-def twin_of(network: keras.Model, options: FineTune) -> keras.Model:
-    """The float network's twin, its ranges not yet set."""
-    if options.equalise:
+def quantized_of(network: keras.Model, options: FineTune) -> keras.Model:
+    """The float network's quantized model, its ranges not yet set."""
+    if options.equalize:
         network, _ = qat.equalize(network)
     freeze = round(options.steps * options.freeze_after)
     return qat.quantize_aware(network, qat.Recipe(ranges=options.ranges, freeze_ranges_after_steps=freeze))
 
 
-def prepare_twin(twin: keras.Model, options: FineTune, images: list[np.ndarray]) -> None:
-    """Sets the first ranges, and corrects the biases where asked. images: batches (B, S, S, C)."""
-    qat.calibrate(twin, images, options.calibration, options.percentile, progress=False)
+def prepare(quantized: keras.Model, options: FineTune, images: list[np.ndarray]) -> None:
+    """Sets the first ranges, and corrects the biases where asked.
+
+    Args:
+        quantized: from `quantized_of`.
+        options: how the ranges are set.
+        images: batches (B, S, S, C), raw 0..255.
+    """
+    qat.calibrate(quantized, images, options.calibration, options.percentile, progress=False)
     if options.bias_correction:
-        qat.correct_bias(twin, images[:8])
+        qat.correct_bias(quantized, images[:8])
 
 
 def _check_not_a_float_run(out: Path, model: Path) -> None:
@@ -138,17 +154,18 @@ def _check_not_a_float_run(out: Path, model: Path) -> None:
     if out.resolve() == model.resolve().parent:
         raise InputError(f"out must be another folder than the float model's own. Received: {out}")
     if (out / CONFIG).exists() and not (out / SOURCE).exists():
-        raise InputError(f"{out} must be a new folder or this twin's. Received: another training's")
+        raise InputError(f"{out} must be a new folder or this model's. Received: another training's")
 
 
 def _check_source(path: Path, facts: dict[str, Any], resume: bool) -> None:
-    """InputError where the folder holds the twin of another float model, or one tuned in another way."""
+    """InputError where the folder holds the run of another float model, or one with other options."""
     if not (resume and path.exists()):
         return
     found = read_json(path)
+    found["options"] = {FORMER_OPTIONS.get(key, key): value for key, value in found.get("options", {}).items()}
     changed = [key for key in facts if found.get(key) != facts[key]]
     if changed:
-        raise InputError(f"{path.parent} must be a new folder or this twin's. Received: one with other {changed}")
+        raise InputError(f"{path.parent} must be a new folder or this model's. Received: one with other {changed}")
 
 
 def tuning_config(info: dict[str, Any], options: FineTune, config: TrainConfig | None, where: str) -> TrainConfig:
@@ -160,7 +177,7 @@ def tuning_config(info: dict[str, Any], options: FineTune, config: TrainConfig |
         config = recorded_config(recorded, where)
     return replace(
         config,
-        # The twin's crops are the float model's, whatever the config's own were.
+        # The crops are the float model's, whatever the config's own were.
         augment=replace(config.augment, crop_scale=info["crop"]["scale"]),
         steps=options.steps,
         learning_rate=options.learning_rate,

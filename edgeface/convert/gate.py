@@ -1,4 +1,4 @@
-"""Every converted file is opened again and held against its variant's contract; what fails, fails by name.
+"""Every converted file is opened again and checked against its variant's contract; every failure is named.
 
 The rules for an int8 trunk: convolutions, resizing, pooling, padding and activations are never in float; exponentials,
 divisions and roots are never in int8 (an int8 softmax moves landmarks by tens of pixels), but for the exponential that
@@ -55,7 +55,7 @@ ALWAYS_INT8 = frozenset(
 ALWAYS_FLOAT = frozenset(("EXP", "SOFTMAX", "LOG_SOFTMAX", "DIV", "SQRT", "RSQRT", "POW", "LOG"))
 FULL_MAP = frozenset(("ADD", "MUL", "CONCATENATION"))
 """Where they span a whole map, in float only ahead of an EXP: elsewhere they are the trunk's. A MUL by one constant is
-nobody's: it scales what an island reads."""
+free: it scales what a float subgraph reads."""
 REFUSED = frozenset(
     (
         "GATHER_ND",
@@ -74,7 +74,7 @@ REFUSED = frozenset(
 )
 """Operators that GPU delegates or NPUs do not take, or that betray a dynamic shape or an unfrozen variable."""
 MIN_QUANTIZED_WEIGHTS = 1024
-"""The converter leaves smaller constants in float when it quantises weights alone."""
+"""The converter leaves smaller constants in float when it quantizes weights alone."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _with_gpu(report: GateReport, path: str | Path) -> GateReport:
     if result.accepted:
         return replace(report, gpu=f"every operator taken by {result.driver}")
     refused = f"refused by the GPU engine: {', '.join(result.refused) or result.reason}"
-    # int8 weights under float arithmetic are for CPUs: what a GPU makes of such a file is told, not judged.
+    # int8 weights under float arithmetic are for CPUs: what a GPU makes of such a file is reported, not judged.
     failures = report.failures if report.variant == "dynamic" else (*report.failures, refused)
     return replace(report, gpu=refused, failures=failures)
 
@@ -251,7 +251,7 @@ def _float_trunk(graph: Graph, expected: Variant) -> list[str]:
         if tensor.dtype in ("float32", "float16", "int8") and tensor.dtype != expected.weights:
             failures.append(f"weights {_named(tensor)[7:]} in {tensor.dtype}, not {expected.weights}")
     if expected.weights == "float32":
-        # Also the small ones: the reference has no quantised tensor at all.
+        # Also the small ones: the reference has no quantized tensor at all.
         small = [t for t in graph.tensors if t.elements < MIN_QUANTIZED_WEIGHTS and t.dtype in ("float16", "int8")]
         failures += [f"tensor {t.name!r} in {t.dtype}" for t in small]
     return failures
@@ -327,7 +327,7 @@ def _float_regions(graph: Graph) -> list[list[int]]:
 
 
 def _ancestors(graph: Graph, ops: set[int]) -> set[int]:
-    """Float operators whose results reach one of ``ops`` without being quantised."""
+    """Float operators whose results reach one of ``ops`` without being quantized."""
     made_by = {t: i for i, op in enumerate(graph.ops) if _computes_in_float(graph, op) for t in op.outputs}
     found, todo = set(), list(ops)
     while todo:

@@ -1,14 +1,15 @@
 """Which tensor hurts: an int8 file's tensors against those of the float32 file of the same model, on the same crops.
 
 Tensors are matched by the Keras layer in their names, which the converter keeps; those it renamed (outputs of the
-graph) by their operator and what they read. What has no counterpart is told, never guessed. Three figures a tensor:
+graph) by their operator and what they read. What has no counterpart is listed, never guessed. Three figures a tensor:
 
 - ``sqnr_db``: signal to noise, 10 log10(sum float^2 / sum (float - int8)^2): all error that has gathered up to here.
 - ``own_db``: the same for the float tensor rounded to the int8 tensor's grid: what this tensor's range alone costs.
-- ``drop_db``: how far ``sqnr_db`` lies below that of its worst input: what the operator, its weights and range add.
+- ``drop_db``: how far ``sqnr_db`` is below that of its worst input: what the operator, its weights and range add.
 
-A file made from a fine-tuned twin has weights of its own: then ``sqnr_db`` also holds what fine-tuning changed. Both
-files run on the interpreter's own kernels, without the XNNPACK delegate, which shows nothing of its inside.
+A file made from a fine-tuned quantized model has weights of its own: then ``sqnr_db`` also holds what fine-tuning
+changed. Both files run on the interpreter's own kernels, without the XNNPACK delegate, which shows nothing of its
+inside.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class TensorError:
     layer: str
     operator: str
     dtype: str
-    """Of the int8 file's tensor: a head that stayed float has float32 ones."""
+    """dtype of the int8 file's tensor: a head that stayed float has float32 ones."""
     shape: tuple[int, ...]
     sqnr_db: float | None
     own_db: float | None
@@ -182,7 +183,7 @@ def _sources(graph: Graph, op: Op) -> list[Op | None]:
 def _layers(graph: Graph, ops: Sequence[Op]) -> list[set[str]]:
     """The Keras layers in each operator's name: ``model_1/conv_1/convolution;model_1/relu_1/Relu`` -> conv, relu.
 
-    The model's own scope, a call's number and what a quantisation-aware twin puts behind a name are taken off. A name
+    The model's own scope, a call's number and what a quantized model puts behind a name are taken off. A name
     without a scope (an output) stands for itself.
     """
     paths = [[part.split("/") for part in graph.name(op).split(";") if part] for op in ops]

@@ -66,7 +66,7 @@ def _in_fresh_process(path: str | Path, threads: int) -> int:
 
 def _forget_peak() -> None:
     """The kernel's mark of the highest resident size, set back to the present one."""
-    # Without the right to do so, the peak of the imports stays: then growth may be told too large, never too small.
+    # Without the right to do so, the peak of the imports stays: then growth may come out too large, never too small.
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

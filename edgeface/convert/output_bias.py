@@ -1,10 +1,10 @@
-"""Takes back the constant by which a calibrated file's answers lie beside its float model's.
+"""Corrects the constant bias of a calibrated file's answers.
 
-Rounding a trunk's weights and activations moves its answers by noise and by a constant. What is fine-tuned unlearns the
-constant; a file that is only calibrated keeps it (0.2 degrees of yaw, on the networks here, with 0.6 of noise). It is
-measured on the calibration crops and added to the answers, as bias correction does layer by layer (Nagel et al.,
-"Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019, section 4.2), here where the
-answers are float already.
+Rounding weights and activations moves the answers by noise and by a constant. Fine-tuning removes the constant; a file
+that is only calibrated keeps it (0.2 degrees of yaw, on the networks here, with 0.6 of noise). It is measured on the
+calibration crops and added to the answers, as bias correction does layer by layer (Nagel et al., "Data-Free
+Quantization Through Weight Equalization and Bias Correction", ICCV 2019, section 4.2), here where the answers are float
+already.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from edgeface.models.layers import FloatLayer
 
-CENTRED = ("landmarks", "pose")
+CORRECTED = ("landmarks", "pose")
 BATCH = 32
 
 
@@ -37,7 +37,7 @@ def offsets(model: keras.Model, data: bytes, crops: np.ndarray) -> dict[str, np.
     (N, S, S, C) uint8 less those of the file made from it."""
     from ai_edge_litert.interpreter import Interpreter
 
-    keys = [key for key in CENTRED if key in model.output]
+    keys = [key for key in CORRECTED if key in model.output]
     float_answers = model.predict(crops.astype(np.float32), batch_size=BATCH, verbose=0)
     run = Interpreter(model_content=data).get_signature_runner()
     answers = [run(image=crop[None]) for crop in crops]

@@ -24,7 +24,7 @@ def activation_overflow(path: str | Path, crops: np.ndarray) -> tuple[str, ...]:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     content = split_card(Path(path).read_bytes(), path)[0]
-    # Without the default delegate: it keeps what lies between its operators to itself.
+    # Without the default delegate: it does not give out the tensors between its operators.
     interpreter = Interpreter(
         model_content=content,
         experimental_preserve_all_tensors=True,

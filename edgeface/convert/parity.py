@@ -89,7 +89,7 @@ class Parity:
     jitter: float
     """Percent of the box, 2 % shake."""
     jitter_change: float
-    """As a fraction of float's."""
+    """Change of the jitter, as a fraction of float's."""
     landmark_shift: float
     """Mean distance from float's landmarks, percent of the crop's width."""
     pose_shift_deg: float | None
@@ -101,7 +101,7 @@ class Parity:
     """What was judged, each with its tolerance; () for the float model itself."""
     failures: tuple[str, ...]
     flatbuffer_sha256: str | None = None
-    """Of the file that was scored: a report of another one must not show these figures."""
+    """SHA-256 of the file that was scored: a report of another one must not show these figures."""
 
     @property
     def passed(self) -> bool:
@@ -216,7 +216,7 @@ class ParityRun:
 
 
 def shake(samples: Sequence[FaceSample], network: Network, faces: int, shakes: int, seed: int = 0) -> Shaken:
-    """Crops of the first faces, ``shakes`` each: the box's centre and size moved by 2 % (std) of its longer side."""
+    """Crops of the first faces, ``shakes`` each: the box's center and size moved by 2 % (std) of its longer side."""
     if faces < 1 or shakes < 2:
         raise InputError(f"jitter needs at least 1 face and 2 shakes. Received: {faces} and {shakes}")
     rng = np.random.default_rng(seed)

@@ -119,7 +119,7 @@ def coarse_poses(samples: Sequence[FaceSample]) -> tuple[np.ndarray, np.ndarray]
 
 
 def _from_landmarks(sample: FaceSample) -> np.ndarray:
-    """(2,) yaw and pitch in degrees from where the nose tip lies between eyes and mouth."""
+    """(2,) yaw and pitch in degrees from the position of the nose tip between eyes and mouth."""
     for name in ("ibug68_3d", "ibug68", "aflw21", "mtfl5", "lfw10"):
         if name not in sample.landmarks_px:
             continue

@@ -1,4 +1,4 @@
-"""Quantisation parameters as TensorFlow Lite's int8 kernels need them, checked tensor by tensor."""
+"""Quantization parameters as TensorFlow Lite's int8 kernels need them, checked tensor by tensor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from edgeface.quantize.tflite_graph import Graph, Op, Tensor
 
 CHANNEL_AXIS = {"CONV_2D": 0, "TRANSPOSE_CONV": 0, "DEPTHWISE_CONV_2D": 3}
-"""Of the output channels in a kernel, by operator; a FULLY_CONNECTED has one scale for all (tflite-runtime 2.14)."""
+"""Axis of the output channels in a kernel; a FULLY_CONNECTED has one scale for all of them (tflite-runtime 2.14)."""
 LIMITS = {"int8": (-128, 127), "uint8": (0, 255)}
 
 
@@ -35,7 +35,7 @@ def _activation(tensor: Tensor) -> list[str]:
 
 
 def _kernel(graph: Graph, op: Op) -> list[str]:
-    """Weights symmetric in int8, one scale a channel; bias int32 with the scale input * weights and no zero point."""
+    """Weights symmetric in int8, one scale per channel; bias int32 with the scale input * weights and no zero point."""
     tensors = [graph.tensors[i] for i in op.inputs]
     # TRANSPOSE_CONV: output shape, weights, input[, bias]; the others: input, weights[, bias].
     image, weights = (tensors[2], tensors[1]) if op.type == "TRANSPOSE_CONV" else (tensors[0], tensors[1])

@@ -23,11 +23,11 @@ class Bound:
     nme_points: float
     """Percent points, on a whole set."""
     bin_nme_points: float
-    """In a yaw bin: fewer faces, so a mean that moves more."""
+    """NME points within a yaw bin: fewer faces, so a mean that moves more."""
     pose_deg: float
     """MAE, mean of the angles that are labelled; on a set and in a yaw bin."""
     jitter: float
-    """As a fraction of float32's."""
+    """Allowed growth of the jitter, as a fraction of float32's."""
     shift: float
     """Mean distance of its landmarks from float32's, percent of the crop's width."""
     pose_shift_deg: float
@@ -77,7 +77,7 @@ class BinDelta:
 
     low_deg: float
     high_deg: float
-    """The last bin also takes what lies above it."""
+    """The last bin also takes what is above it."""
     n: int
     nme: float | None
     nme_delta: float | None

@@ -20,7 +20,7 @@ class Variant:
     head_on_host: bool = False
     """The file ends in maps and pose logits or features, int8 as all in it; `edgeface.codecs` decodes them."""
     needs_qat: bool = False
-    """Made from the quantisation-aware twin, whose fake-quants carry every range."""
+    """Made from the quantized model, whose fake-quants carry every range."""
     needs_calibration: bool = False
     """The converter measures ranges on a representative set."""
     purpose: str = ""

@@ -1,4 +1,4 @@
-"""Pictures of the faces that a converted file does worst on, for whoever holds the faces: they stay in their folder."""
+"""Pictures of the faces that a converted file does worst on. They show persons: they stay in the folder they go to."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def draw(crop: np.ndarray, truth: np.ndarray, base: np.ndarray, own: np.ndarray,
     """
     picture = cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC).reshape(SIDE, SIDE, -1)
     picture = np.array(np.broadcast_to(picture, (SIDE, SIDE, 3)))
-    for points, colour, radius in ((truth, TRUTH, 4), (base, FLOAT, 3), (own, OWN, 2)):
+    for points, color, radius in ((truth, TRUTH, 4), (base, FLOAT, 3), (own, OWN, 2)):
         for x, y in points[np.isfinite(points).all(axis=1)] * SIDE - 0.5:
-            cv2.circle(picture, (round(float(x)), round(float(y))), radius, colour, -1, cv2.LINE_AA)
+            cv2.circle(picture, (round(float(x)), round(float(y))), radius, color, -1, cv2.LINE_AA)
     strip = np.zeros((44, SIDE, 3), np.uint8)
     cv2.putText(strip, caption, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
     x = 6
-    for text, colour in (("annotation", TRUTH), ("float", FLOAT), ("this file", OWN)):
-        cv2.putText(strip, text, (x, 36), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, 1, cv2.LINE_AA)
+    for text, color in (("annotation", TRUTH), ("float", FLOAT), ("this file", OWN)):
+        cv2.putText(strip, text, (x, 36), cv2.FONT_HERSHEY_SIMPLEX, 0.42, color, 1, cv2.LINE_AA)
         x += 110
     return np.vstack([picture, strip])

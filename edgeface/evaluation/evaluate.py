@@ -84,7 +84,7 @@ class PoseScores:
 class YawBin:
     low_deg: float
     high_deg: float
-    """The last bin also takes what lies above it."""
+    """The last bin also takes what is above it."""
     n: int
     nme: float | None
     pose: PoseScores
@@ -98,9 +98,9 @@ class Scores:
     dataset: str
     protocol: str
     markup: str
-    """Of the truth."""
+    """Markup of the annotations."""
     predicted_markup: str
-    """Of the network: may differ from ``markup`` where both number the same points."""
+    """Markup of the network: may differ from ``markup`` where both number the same points."""
     normalizer: str
     threshold: float
     n: int
@@ -250,7 +250,15 @@ def run(network: Network, faces: PreparedFaces, chunk: int = 64) -> dict[str, np
 def score(
     predicted: dict[str, np.ndarray], faces: PreparedFaces, predicted_markup: str, model: str = "", dataset: str = ""
 ) -> Scores:
-    """predicted: landmarks (N, K, 2) in the crops' [0, 1] and perhaps pose (N, 3) degrees."""
+    """NME, failure rate, AUC and pose errors of answers that are there already.
+
+    Args:
+        predicted: landmarks (N, K, 2) in the crops' [0, 1] and perhaps pose (N, 3) degrees.
+        faces: from `prepare`.
+        predicted_markup: the network's.
+        model: its name, for tables.
+        dataset: the set's name, for tables.
+    """
     protocol = faces.protocol
     pairs = zip(faces.frames, predicted["landmarks"], strict=True)
     landmarks_px = np.stack([frame.to_image(points) for frame, points in pairs])
@@ -300,7 +308,7 @@ def save_ced(scores: Scores | Iterable[Scores], path: str | Path) -> None:
 
 
 def _scorable(sample: FaceSample, protocol: Protocol) -> tuple[str, np.ndarray | None, float]:
-    """(why it cannot be scored or "", mask (K,), normaliser in px)."""
+    """(why it cannot be scored or "", mask (K,), normalizer in px)."""
     truth = sample.landmarks_px.get(protocol.markup.name)
     if truth is None:
         return f"without {protocol.markup.name}", None, 0.0

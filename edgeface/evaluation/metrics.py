@@ -25,10 +25,10 @@ def _describe(values: np.ndarray) -> str:
 def nme(
     pred_px: np.ndarray, true_px: np.ndarray, normalizer_px: np.ndarray, visible: np.ndarray | None = None
 ) -> np.ndarray:
-    """Normalised mean error per face, (N,), a fraction.
+    """Normalized mean error per face, (N,), a fraction.
 
     pred_px, true_px: (N, K, 2) px; normalizer_px: (N,) px > 0; visible: (N, K) bool, default: where
-    true_px is finite. ValueError: shapes differ, a face has no visible point, a normaliser is not positive,
+    true_px is finite. ValueError: shapes differ, a face has no visible point, a normalizer is not positive,
     a visible point or its prediction is not finite.
     """
     pred_px, true_px = np.asarray(pred_px, np.float64), np.asarray(true_px, np.float64)

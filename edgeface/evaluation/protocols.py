@@ -15,7 +15,7 @@ Normalizer = Literal["inter_ocular", "box"]
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a dataset's publications score it: NME normaliser, failure threshold, yaw bins, pose limits."""
+    """How a dataset's publications score it: NME normalizer, failure threshold, yaw bins, pose limits."""
 
     name: str
     markup: Markup
@@ -24,7 +24,7 @@ class Protocol:
     """NME (a fraction) above which a face counts as a failure; also AUC's upper end."""
     visible_only: bool = False
     yaw_bins_deg: tuple[float, ...] = (0.0, 30.0, 60.0, 90.0)
-    """Edges of |yaw| bins; the last bin also takes what lies above it."""
+    """Edges of |yaw| bins; the last bin also takes what is above it."""
     pose_limit_deg: float | None = None
     """Pose is scored only where every |angle| is at most this (6DRepNet, Hopenet: 99)."""
     faces: str | None = None

@@ -1,4 +1,4 @@
-"""From the training graph to what a device runs: one stage's outputs, nothing that nobody reads."""
+"""From the training graph to what a device runs: the outputs of one stage, and only those that are wanted."""
 
 from __future__ import annotations
 
@@ -20,11 +20,17 @@ def deploy(
 ) -> keras.Model:
     """A functional model that shares ``model``'s layers and stops after the first ``stages`` stages.
 
-    Outputs (a dict): ``landmarks`` (B, K, 2) in [0, 1] of ``markup`` (default: the first), ``pose`` (B, 3) degrees,
-    ``spread`` (B, K). With ``head=False`` the decoding stays on the host: ``maps`` (B, H, W, K) where landmarks or
-    spread are wanted; for the pose ``pose_logits`` (B, 3, N) where it is binned, ``pose_features`` (B, h, w, C) where
-    it is one dense layer on their mean, else ``pose`` (from 3D landmarks, whose maps are not kept). ValueError: unknown
-    markup, output or stage.
+    Its outputs are a dict: ``landmarks`` (B, K, 2) in [0, 1], ``pose`` (B, 3) degrees, ``spread`` (B, K). Without the
+    head, ``maps`` (B, H, W, K) where landmarks or spread are wanted; for the pose ``pose_logits`` (B, 3, N) where it is
+    binned, ``pose_features`` (B, h, w, C) where it is one dense layer on their mean, else ``pose`` (from 3D landmarks,
+    whose maps are not kept). ValueError: unknown markup, output or stage.
+
+    Args:
+        model: a training graph, float or quantized.
+        markup: the landmarks to keep; None: the first.
+        outputs: which of `OUTPUTS`.
+        stages: how many to keep; None: all.
+        head: whether the answers are decoded in the graph; False: on the host.
     """
     names = StageOutputs.of(model)
     markup = names.markups[0] if markup is None else markup

@@ -82,9 +82,10 @@ def load_model(path: str | Path, *, kind: str | None = None) -> tuple[keras.Mode
 def halve_model(path: str | Path, out: str | Path) -> None:
     """Writes the model once more with its kernels rounded to float16, under half as large; InputError as `load_model`.
 
-    Kernels (weights of two axes and more) are nearly all there is: biases, ranges and statistics stay float32. Whoever
-    loads it gets a float32 model whose kernels are rounded, by a part in 2048 at most for all but the least of them.
-    The info gains ``halved_from``, the SHA-256 of the whole file, by which twins and files made from it are known.
+    Kernels (weights of two axes and more) are nearly all there is: biases, ranges and statistics stay float32. Loaded,
+    it is a float32 model whose kernels are rounded, by a part in 2048 at most for all but the least of them.
+    The info gains ``halved_from``, the SHA-256 of the whole file, by which quantized models and files made from it are
+    known.
     """
     path, out = Path(path), Path(out)
     _check_suffix(out)

@@ -48,14 +48,14 @@ def _part(layer, node) -> str:
 
 
 def _macs(layer, node) -> int:
-    """By the kernel's shape, so that a fake-quantised layer counts like the one it stands for."""
+    """MACs by the kernel's shape, so that a fake-quantized layer counts like the one it replaces."""
     kernel = getattr(layer, "kernel", None)
     if kernel is None:
         return 0
     shape = tuple(kernel.shape)
     if len(shape) == 2:
         return math.prod(shape)
-    # A fake-quantised layer says what it stands for in `op`.
+    # A fake-quantized layer says what it replaces in `op`.
     transposed = "Transpose" in type(layer).__name__ or getattr(layer, "op", None) == "transpose"
     tensor = node.input_tensors[0] if transposed else node.outputs[0]
     return math.prod(tensor.shape[1:3]) * math.prod(shape)

@@ -70,7 +70,7 @@ def test_a_twin_is_tuned_saved_and_used_again(trained, tuned, tmp_path, capsys):
     assert path.read_bytes() == before and "tuned already" in capsys.readouterr().out
     for other in (replace(OPTIONS, learning_rate=1e-3), replace(OPTIONS, freeze_after=0.5)):
         with pytest.raises(
-            InputError, match="must be a new folder or this twin's. Received: one with other .'options'"
+            InputError, match="must be a new folder or this model's. Received: one with other .'options'"
         ):
             fine_tune(trained, out, other)
     retrained = tmp_path / "retrained.keras"
@@ -83,7 +83,7 @@ def test_a_twin_is_tuned_saved_and_used_again(trained, tuned, tmp_path, capsys):
 
 def test_a_killed_run_goes_on_to_the_same_twin(eager, trained, tmp_path, monkeypatch):
     # Labels and moving ranges: what a checkpoint must bring along besides the weights.
-    moving = replace(OPTIONS, distil=0.0, ranges="ema", calibration="minmax")
+    moving = replace(OPTIONS, distill=0.0, ranges="ema", calibration="minmax")
     whole, _ = load_model(fine_tune(trained, tmp_path / "a" / "twin", moving))
 
     class Killed(Exception):
@@ -114,15 +114,15 @@ def test_a_twin_learns_from_its_teacher_alone_with_every_option_on(eager, traine
     """And a killed run of it goes on: what it learns besides the weights is in the checkpoint."""
     options = replace(
         OPTIONS,
-        distil=1.0,
+        distill=1.0,
         ranges="learned",
         calibration="mse",
         bias_correction=True,
-        equalise=True,
+        equalize=True,
         learning_rate=1e-4,
     )
     whole, info = load_model(fine_tune(trained, tmp_path / "a" / "twin", options))
-    assert info["training"]["options"]["distil"] == 1.0 and info["training"]["options"]["ranges"] == "learned"
+    assert info["training"]["options"]["distill"] == 1.0 and info["training"]["options"]["ranges"] == "learned"
     assert set(whole.output) == set(load_model(trained)[0].output)
     learned = [layer for layer in whole.layers if isinstance(layer, FakeQuant) and layer.learned]
     assert learned and max(abs(float(layer.log_high)) for layer in learned) > 1e-6
@@ -131,7 +131,7 @@ def test_a_twin_learns_from_its_teacher_alone_with_every_option_on(eager, traine
         raise AssertionError("a resumed twin must not be calibrated again")
 
     (tmp_path / "a" / "twin" / "qat.keras").unlink()
-    monkeypatch.setattr(edgeface.convert.fine_tune, "prepare_twin", calibrated_again)
+    monkeypatch.setattr(edgeface.convert.fine_tune, "prepare", calibrated_again)
     resumed, _ = load_model(fine_tune(trained, tmp_path / "a" / "twin", options))
     for a, b in zip(whole.weights, resumed.weights, strict=True):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b), err_msg=a.path)
@@ -145,8 +145,8 @@ def test_a_pupil_of_random_labels_follows_them_and_a_pupil_of_its_teacher_does_n
     y = {m: np.full_like(truth[f"s1_{m}"], 0.9) for m in markups} | {"pose": np.full_like(truth["s1_pose"], 60.0)}
     moved = {}
     for share in (0.0, 1.0):
-        twin = edgeface.convert.fine_tune.twin_of(network, OPTIONS)
-        edgeface.convert.fine_tune.prepare_twin(twin, OPTIONS, [x["image"]])
+        twin = edgeface.convert.fine_tune.quantized_of(network, OPTIONS)
+        edgeface.convert.fine_tune.prepare(twin, OPTIONS, [x["image"]])
         student = with_maps(twin)
         trainer = DistillingTrainer(student, loss_for(student), with_maps(load_model(trained)[0]), share)
         trainer.compile(optimizer=keras.optimizers.Adam(3e-3))
@@ -169,7 +169,7 @@ def test_a_fresh_start_that_is_killed_goes_on_to_its_own_twin(eager, trained, tu
     def killed(*_):
         raise Killed
 
-    for place in ((edgeface.convert.fine_tune, "prepare_twin"), (Monitor, "on_epoch_end")):
+    for place in ((edgeface.convert.fine_tune, "prepare"), (Monitor, "on_epoch_end")):
         shutil.copy(tuned / "qat.keras", out)
         shutil.copy(tuned / "checkpoint.npz", out)
         with monkeypatch.context() as patch, pytest.raises(Killed):
@@ -190,7 +190,7 @@ def test_the_folder_of_a_float_run_is_refused(trained, tmp_path, resume):
     before = {p.name: p.read_bytes() for p in own.iterdir()}
     with pytest.raises(InputError, match="out must be another folder than the float model's own. Received: .*own"):
         fine_tune(own / "model.keras", own, OPTIONS, resume=resume)
-    with pytest.raises(InputError, match="another must be a new folder or this twin's. Received: another training's"):
+    with pytest.raises(InputError, match="another must be a new folder or this model's. Received: another training's"):
         fine_tune(own / "model.keras", another, OPTIONS, resume=resume)
     for folder in (own, another):
         assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
@@ -230,7 +230,7 @@ def test_the_command_runs_on_jax_alone(jax_env, tmp_path):
     assert info["training"]["versions"]["backend"] == "jax" and not uncalibrated(twin)
 
 
-@pytest.mark.parametrize(("field", "value"), [("distil", 1.5), ("calibration", "magic"), ("ranges", "fixed")])
+@pytest.mark.parametrize(("field", "value"), [("distill", 1.5), ("calibration", "magic"), ("ranges", "fixed")])
 def test_options_say_what_they_take(field, value):
     with pytest.raises(InputError, match=f"{field} must be .* Received: {value!r}"):
         FineTune(**{field: value})

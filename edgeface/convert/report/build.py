@@ -203,7 +203,7 @@ def _float_models(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def _layer_errors(entries: Sequence[Entry], bases: dict[tuple, int], crops: int) -> tuple[list, list[str]]:
-    """Every int8 file with a float32 one beside it, on rendered faces; and which could not be compared, and why.
+    """Every int8 file that has a float32 one, on rendered faces; and which could not be compared, and why.
 
     Of two files of one trunk, with and without the head, the one with its head stands for both: what differs is the one
     value that conditions the next stage.

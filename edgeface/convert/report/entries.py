@@ -81,7 +81,7 @@ def embed_faces(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _scored(path: Path) -> dict[str, list[SetScore]]:
-    """By file name, in the order of the file; {} where nothing was scored yet."""
+    """{file name: its scores}, in the order of parity.json; {} where nothing was scored yet."""
     if not path.is_file():
         return {}
     found: dict[str, list[SetScore]] = {}

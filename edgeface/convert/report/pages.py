@@ -89,24 +89,24 @@ def figure(value: float | None, digits: int, sign: bool = False) -> str:
 def summary(report: dict[str, Any]) -> list[str]:
     """What a reader should know first, in sentences."""
     rows = report["rows"]
-    told = []
+    sentences = []
     scored = [row for row in rows if row["scores"]]
     failed = [row["name"] for row in scored if row["result"] == "FAIL"]
     if scored:
         on = ", ".join(report["test_sets"])
-        told.append(f"{len(scored) - len(failed)} of {len(scored)} files are within their bounds on {on}")
-        told[-1] += f"; out of bounds: {', '.join(failed)}." if failed else "."
+        sentences.append(f"{len(scored) - len(failed)} of {len(scored)} files are within their bounds on {on}")
+        sentences[-1] += f"; out of bounds: {', '.join(failed)}." if failed else "."
     refused = [row["name"] for row in rows if row["gate"] != "passed"]
     if refused:
-        told.append(f"{len(refused)} of {len(rows)} files fail their gate: {', '.join(refused)}.")
+        sentences.append(f"{len(refused)} of {len(rows)} files fail their gate: {', '.join(refused)}.")
     for row in rows:
         if row["variant"] == "int8_qat" and row["ratio"] is not None:
             text = (
                 f"{row['name']}: {100 * row['ratio']:.0f} % of float32's bytes, {row['times_faster']:.2f} times faster"
             )
             deltas = [f"NME {s['nme_delta']:+.3f} on {s['test_set']}" for s in row["scores"]]
-            told.append(", ".join([text, *deltas]) + ".")
-    return told
+            sentences.append(", ".join([text, *deltas]) + ".")
+    return sentences
 
 
 def _view(report: dict[str, Any]) -> dict[str, Any]:

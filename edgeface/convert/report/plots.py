@@ -31,9 +31,9 @@ def nme_label(score: dict[str, Any]) -> str:
 
 
 def pareto(report: dict[str, Any], test_set: str, axis: str, figure: str = "nme") -> str | None:
-    """NME (or pose MAE) on one set against bytes or p50_ms, peers' letters beside; None where nothing has that figure.
+    """NME (or pose MAE) on one set against bytes or p50_ms, with peers' letters; None where nothing has that figure.
 
-    Colour = network, marker = variant; the line joins the files that no other file of the report beats in both. Both
+    Color = network, marker = variant; the line joins the files that no other file of the report beats in both. Both
     axes are logarithmic.
     """
     points = []
@@ -50,8 +50,8 @@ def pareto(report: dict[str, Any], test_set: str, axis: str, figure: str = "nme"
     presets = list(dict.fromkeys(row["preset"] for row in report["rows"]))
     variants = list(dict.fromkeys(row["variant"] for _, _, row, _ in points))
     for x, y, row, _ in points:
-        marker, colour = MARKERS.get(row["variant"], "*"), f"C{presets.index(row['preset']) % 10}"
-        axes.plot(x, y, marker, color=colour, alpha=0.75, markersize=7, markeredgecolor="white", zorder=3)
+        marker, color = MARKERS.get(row["variant"], "*"), f"C{presets.index(row['preset']) % 10}"
+        axes.plot(x, y, marker, color=color, alpha=0.75, markersize=7, markeredgecolor="white", zorder=3)
     shown = []
     for peer in comparable(report.get("peers"), test_set, points[0][3]["n"]):
         value = peer["on_set"].get("pose_mae" if figure == "pose" else "nme")
@@ -119,7 +119,7 @@ def bars(report: dict[str, Any]) -> str:
 def hurting(errors: dict[str, Any]) -> list[dict[str, Any]]:
     """The int8 tensors to look at first, in the order they run: the lowest signal to noise, then the largest drops.
 
-    A tensor that only passes on what it reads (padding, resizing without a range of its own) is left out beside it.
+    A tensor that only passes on what it reads (padding, resizing without a range of its own) is left out.
     """
     tensors = [t for t in errors["tensors"] if t["sqnr_db"] is not None and t["own_db"] is not None]
     moving = ("PAD", "RESHAPE", "REDUCE_MAX")
@@ -169,11 +169,11 @@ def _logarithmic(set_scale, axis, set_limits, values: list[float]) -> None:
     set_limits(low, high)
 
 
-def _key(colour: str, marker: str, text: str):
+def _key(color: str, marker: str, text: str):
     from matplotlib.lines import Line2D
 
     line = {"linestyle": "-", "linewidth": 4, "marker": None} if marker == "_" else {"linestyle": "", "marker": marker}
-    return Line2D([], [], color=colour, markersize=6, label=_plain_text(text), **line)
+    return Line2D([], [], color=color, markersize=6, label=_plain_text(text), **line)
 
 
 def _axes(height: float):
