@@ -88,7 +88,7 @@ def test_it_installs_edgeface_alone(installed, tmp_path):
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "theirs"], check=True)
     program = """
 import edgeface, importlib.util
-from edgeface.convert.make_card import commit
+from edgeface.runtime.machine import commit
 print(edgeface.Predictor.load("acdc_s"))
 assert commit() is None
 assert not any(map(importlib.util.find_spec, ("convert", "calibration", "results", "studies", "scripts", "tests")))

@@ -98,7 +98,7 @@ def _without_card(path, to):
 def test_a_manifest_s_faces_are_cut_as_the_model_was_trained(tiny_files, tmp_path, monkeypatch):
     asked = []
 
-    def load_calibration(manifest, side, channels, scale, root):
+    def load_calibration(manifest, side, channels, scale, *, root):
         asked.append(scale)
         raise InputError("enough")
 
@@ -111,7 +111,7 @@ def test_a_manifest_s_faces_are_cut_as_the_model_was_trained(tiny_files, tmp_pat
 
 
 def test_several_calibration_sets_follow_one_another(tiny_files, tmp_path, monkeypatch):
-    def load_calibration(manifest, side, channels, scale, root):
+    def load_calibration(manifest, side, channels, scale, *, root):
         return np.full((2, side, side, channels), int(Path(manifest).stem), np.uint8)
 
     monkeypatch.setattr(edgeface.convert.calibration_set, "load_calibration", load_calibration)
