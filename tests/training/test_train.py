@@ -172,7 +172,7 @@ def test_a_run_that_is_no_longer_finite_says_where(tmp_path, relu6, message):
 def test_a_face_that_cannot_be_used_is_named(tmp_path, monkeypatch):
     import edgeface.training.pipeline as pipeline
 
-    def refuse(*args):
+    def refuse(*args, **options):
         raise ValueError("box must have a positive side")
 
     monkeypatch.setattr(pipeline, "augment", refuse)
