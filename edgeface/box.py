@@ -85,11 +85,11 @@ class BoxRule:
     """
 
     eye_weight: float = 2.093
-    """Of the squared eye distance, beside the squared eye-to-mouth distance."""
+    """Weight of the squared eye distance beside the squared eye-to-mouth distance."""
     shift: float = -1.119
-    """Of the centre along the eyes, per nose offset: away from where the nose points."""
+    """How far the center moves along the eyes, per nose offset: away from where the nose points."""
     drop: float = 0.080
-    """Of the centre below the middle of eyes and mouth."""
+    """How far the center lies below the middle of eyes and mouth."""
     half_width: tuple[float, float] = (0.630, 1.433)
     """Constant and factor of the squared nose offset."""
     half_height: tuple[float, float] = (0.610, 1.576)

@@ -26,7 +26,7 @@ class Row:
     to_float32: Difference | None = None
     """To the model's float32 file in LiteRT on this machine: what a user of this file in this runtime loses in all."""
     bit_exact: bool | None = None
-    """Of the integer outputs; None where the file has none."""
+    """Whether the integer outputs are equal; None where the file has none."""
     max_steps: int | None = None
     """The largest difference of an integer output, in its steps."""
     tolerance: Tolerance | None = None

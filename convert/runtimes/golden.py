@@ -40,7 +40,7 @@ class Case:
     answers: Answers
     """The reference's, decoded."""
     float_answers: Answers | None
-    """Of the float32 file NAME_float32.tflite in the same folder; None where there is none."""
+    """Answers of the float32 file NAME_float32.tflite in the same folder; None where there is none."""
     integer: bool
     """Its convolutions are int8."""
     model: TFLiteModel

@@ -24,7 +24,7 @@ class Tolerance:
     landmarks_mean_percent: float | None = None
     pose_mean_deg: float | None = None
     steps: int = 0
-    """Of an integer output: 0 is bit-exact."""
+    """How many steps an integer output may differ by; 0 is bit-exact."""
 
     def holds(self, found: Difference, steps: int | None) -> bool:
         """steps: None where the file has no integer output."""

@@ -38,9 +38,9 @@ class Row:
     core: str
     frames: int
     faces: int
-    """Of all frames."""
+    """Faces in all frames together."""
     lines_equal: int
-    """Of the JSON lines, to the last digit."""
+    """JSON lines that are equal to the last digit."""
     worst: dict[str, float]
     """By `KEYS`: the largest difference in the frames that are judged, all of them or the first."""
     verdict: str
@@ -108,5 +108,5 @@ def _gap(mine: list | None, other: list | None) -> float:
 
 
 def _lines(output: str) -> list[str]:
-    """Of what a program printed, the JSON: stdout and stderr come together."""
+    """The JSON in what a program printed: stdout and stderr come together."""
     return [line for line in output.splitlines() if line.startswith("{")]

@@ -19,9 +19,10 @@ import numpy as np
 from edgeface.convert.gpu_rewrite import for_gpu
 from edgeface.convert.variants import Variant
 from edgeface.errors import InputError
-from edgeface.quantize.export import converter_for, quiet, rename_ends, require_tensorflow, write_saved_model
+from edgeface.quantize.export import converter_for, rename_ends, require_tensorflow, write_saved_model
 from edgeface.quantize.kinds import keeps_float
 from edgeface.quantize.tflite_graph import read_graph
+from edgeface.quiet import held_stderr
 
 if TYPE_CHECKING:
     import keras
@@ -36,7 +37,7 @@ def exported(model: keras.Model) -> Iterator[Exported]:
     require_tensorflow()
     _must_be_deployable(model)
     with tempfile.TemporaryDirectory() as folder:
-        with quiet():
+        with held_stderr():
             write_saved_model(model, folder)
         yield Exported(model, folder)
 
@@ -54,7 +55,7 @@ class Exported:
         """
         if variant.needs_calibration:
             crops = _checked_crops(crops, self.model)
-        with quiet():
+        with held_stderr():
             converter = converter_for(self.folder)
             if variant.needs_calibration:
                 data = _post_training(converter, self.model, variant, crops)

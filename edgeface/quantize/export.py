@@ -6,11 +6,7 @@ models too.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 import tempfile
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -20,6 +16,7 @@ from edgeface.quantize.coverage_check import check
 from edgeface.quantize.keras_graph import layers_by_name
 from edgeface.quantize.ranges import uncalibrated
 from edgeface.quantize.tflite_graph import read_graph
+from edgeface.quiet import held_stderr
 
 SIGNATURE = "serving_default"
 INPUT_DTYPES, OUTPUT_DTYPES = ("uint8", "int8", "float32"), ("float32", "int8")
@@ -52,7 +49,7 @@ def to_int8(model: keras.Model, *, inputs: str = "uint8", outputs: str = "float3
     other = [layer.name for layer in layers_by_name(model).values() if getattr(layer, "bits", 8) != 8]
     if other:
         raise InputError(f"every tensor must have 8 bits. Received: others for {', '.join(other[:3])}")
-    with tempfile.TemporaryDirectory() as folder, quiet():
+    with tempfile.TemporaryDirectory() as folder, held_stderr():
         write_saved_model(model, folder)
         converter = converter_for(folder)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -158,24 +155,6 @@ def require_tensorflow() -> None:
         raise InputError(
             f"conversion must run on Keras's TensorFlow backend (set KERAS_BACKEND=tensorflow). Received: {backend}"
         )
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Hold back what the converter's C++ prints on stderr; show it where the conversion fails."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as log:
-        os.dup2(log.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            log.seek(0)
-            os.write(kept, log.read()[-4000:])
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 def _named_outputs(model: keras.Model, outputs: Any) -> dict:

@@ -17,9 +17,9 @@ METHODS = ("minmax", "percentile", "mse", "ema")
 _SAMPLE = 1_000_000  # values a tensor of which a percentile is taken
 _BINS = 2048  # of a tensor's histogram: an eighth of an int8 step
 _SHRINKS = 0.981 ** np.arange(92)
-"""Of a range's ends, tried for the least squared error: steps of 2 % by ratio. Two tensors of the same extremes often
-get different ones; were their scales in a ratio such as 9 to 8, integers would fall on ties when one is turned into the
-other, and x86 breaks ties to even, arm64 upward: an int8 file would answer differently on the two.
+"""Factors of a range's ends, tried for the least squared error: steps of 2 % by ratio. Two tensors of the same extremes
+often get different ones; were their scales in a ratio such as 9 to 8, integers would fall on ties when one is turned
+into the other, and x86 breaks ties to even, arm64 upward: an int8 file would answer differently on the two.
 """
 
 

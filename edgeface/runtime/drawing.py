@@ -112,7 +112,7 @@ def draw_box(image: np.ndarray, box: Box, color: Color = BOX_COLOR) -> None:
 
 
 def group_color(name: str) -> Color:
-    """Of a markup's group of that name."""
+    """The color of a markup's group, by the first word of its name."""
     return GROUP_COLORS.get(name.split("_")[0].removesuffix("s"), OTHER_COLOR)
 
 

@@ -18,7 +18,7 @@ from edgeface.images import read_image, rgb_view, stored_order
 from edgeface.runtime.interpreter import TFLiteModel
 
 FARTHEST_PX = 1e9
-"""Of a box's sides from the image's corner: beyond, a crop's arithmetic would leave the range of numbers."""
+"""How far a box's sides may be from the image's corner: beyond, a crop's arithmetic leaves the range of numbers."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,10 +6,11 @@ import importlib.util
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from edgeface.quiet import held_stderr
 
 _CHATTER = re.compile(rb"^(WARNING: All log messages before absl|[IWE]0000 )")
 
@@ -32,7 +33,7 @@ def start_keras(distribute: bool = False) -> str:
         os.environ.setdefault("KERAS_BACKEND", "jax")
     backend = choose_backend()
     if "keras" not in sys.modules or distribute:
-        with _without_chatter():
+        with held_stderr(drop=_CHATTER):
             import keras
 
             if distribute and backend == "jax":
@@ -59,22 +60,3 @@ def override_setting(read: Callable[[], Any], write: Callable[[Any], Any], value
         yield
     finally:
         write(before)
-
-
-@contextmanager
-def _without_chatter() -> Iterator[None]:
-    """Holds back what native code writes to stderr; afterwards everything but log chatter is written out."""
-    sys.stderr.flush()
-    real = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(real, 2)
-            os.close(real)
-            held.seek(0)
-            for line in held:
-                if not _CHATTER.match(line):
-                    os.write(2, line)
