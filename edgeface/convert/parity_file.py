@@ -1,4 +1,4 @@
-"""parity.json: what `python -m convert parity` found, set by set, with what it takes to repeat it."""
+"""parity.json: what `edgeface parity` found, set by set, with what it takes to repeat it."""
 
 from __future__ import annotations
 
@@ -64,5 +64,5 @@ def load_parity(path: str | Path) -> list[ScoredSet[dict[str, Any]]]:
         found = [ScoredSet(s["set"], s["split"], tuple(s["rows"])) for s in sets]
         _ = [(row["file"], row["variant"], row["scores"]["nme"]) for s in found for row in s.rows]
     except (KeyError, TypeError, IndexError) as error:
-        raise InputError(f"{path} must be what `python -m convert parity` writes. Received: no {error}") from None
+        raise InputError(f"{path} must be what `edgeface parity` writes. Received: no {error}") from None
     return found

@@ -279,7 +279,7 @@ def test_files_are_written_and_read_back(report, tmp_path):
 
 def test_faces_are_shown_where_asked_alone(report, page, entries, tmp_path):
     assert "data:image/jpeg" not in page
-    with pytest.raises(InputError, match="must hold pictures that `python -m convert parity` saved. Received: none"):
+    with pytest.raises(InputError, match="must hold pictures that `edgeface parity` saved. Received: none"):
         embed_faces(entries)
     qat = next(e for e in entries if e.card.variant == "int8_qat")
     moved = replace(qat, path=tmp_path / qat.path.name)
@@ -304,7 +304,7 @@ def test_parity_of_several_sets_and_of_one(tiny_files, tmp_path):
     write_json(tmp_path / "parity.json", {"format": 1, **sets[1]})
     assert [s.test_set for s in read_entries([tmp_path])[0].scores] == ["aflw test"]
     (tmp_path / "parity.json").write_text("{}")
-    with pytest.raises(InputError, match="must be what `python -m convert parity` writes"):
+    with pytest.raises(InputError, match="must be what `edgeface parity` writes"):
         read_entries([tmp_path])
 
 

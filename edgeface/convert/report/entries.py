@@ -1,4 +1,4 @@
-"""What a report is made from: the files of a folder, and what `python -m convert parity` found of them."""
+"""What a report is made from: the files of a folder, and what `edgeface parity` found of them."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def embed_faces(entries: Sequence[Entry]) -> list[Entry]:
     if not any(face["picture"] for e in found for s in e.scores for face in s.row["worst"]):
         folders = sorted({str(e.path.parent) for e in entries})
         raise InputError(
-            f"{', '.join(folders)} must hold pictures that `python -m convert parity` saved. Received: none"
+            f"{', '.join(folders)} must hold pictures that `edgeface parity` saved. Received: none"
         )
     return found
 
