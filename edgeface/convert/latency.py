@@ -13,13 +13,14 @@ the figures are to be taken again on a quiet machine.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from edgeface.errors import InputError
+from edgeface.progress import track
 from edgeface.runtime.interpreter import TFLiteModel
 
 __all__ = ["Latency", "measure", "speedup"]
@@ -45,12 +46,22 @@ class Latency:
 def measure(
     files: Sequence[str | Path],
     rounds: int = 40,
+    *,
     threads: int = 1,
     warmup: int = 5,
-    progress: Callable[[range], Sequence] = lambda rounds: rounds,
     burst: int = BURST,
+    description: str = "",
 ) -> list[Latency]:
-    """Each round runs every file ``burst`` times in a row, starting one file further on each time."""
+    """Each round runs every file ``burst`` times in a row, starting one file further on each time.
+
+    Args:
+        files: `.tflite` files.
+        rounds: how many.
+        threads: of the interpreter.
+        warmup: runs of each file that do not count.
+        burst: runs of a file in a row.
+        description: what a progress bar shows; "": no bar.
+    """
     if rounds < 1:
         raise InputError(f"rounds must be at least 1. Received: {rounds}")
     if burst < 1:
@@ -62,7 +73,7 @@ def measure(
         for _ in range(warmup):
             model.infer(crop)
     spent_ms = np.empty((2, len(models), rounds, burst))
-    for turn in progress(range(rounds)):
+    for turn in track(range(rounds), description, at_least=1) if description else range(rounds):
         for step in range(len(models)):
             i = (turn + step) % len(models)
             for run in range(burst):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
-from importlib import metadata
 from typing import Any
 
 import keras
 
-from edgeface import __version__
 from edgeface.datasets.profile_views import fit
+from edgeface.runtime.machine import versions
 from edgeface.training.config import TrainConfig
 from edgeface.training.pipeline import LoadedSource, cores
 from edgeface.training.usable_faces import unknown_labels
@@ -49,14 +48,10 @@ def network_facts(network: keras.Model) -> dict[str, Any]:
 
 def environment() -> dict[str, Any]:
     """Versions and machine."""
-    versions = {"python": platform.python_version(), "edgeface": __version__, "backend": keras.backend.backend()}
-    for name in ("keras", "tensorflow", "jax", "numpy", "opencv-python", "grain"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
+    found = versions("keras", "tensorflow", "jax", "numpy", "opencv-python", "grain")
+    found["backend"] = keras.backend.backend()
     machine = {"system": f"{platform.system()} {platform.machine()}", "cpus": cores()}
-    return {"versions": versions, "machine": machine | lowered_precision()}
+    return {"versions": found, "machine": machine | lowered_precision()}
 
 
 def lowered_precision() -> dict[str, str]:

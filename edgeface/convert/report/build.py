@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +15,7 @@ from edgeface.convert.report.entries import Entry, SetScore
 from edgeface.convert.tolerances import BOUNDS
 from edgeface.convert.variants import VARIANTS
 from edgeface.errors import InputError
+from edgeface.progress import track
 from edgeface.runtime.machine import environment
 
 FORMAT = 2
@@ -57,10 +58,10 @@ def build_report(
         raise InputError("threads must be at least one number. Received: none")
     files = [e.path for e in entries]
     times = [
-        measure(files, rounds, count, progress=_shown(f"timing, {count} threads"), burst=burst) for count in counts
+        measure(files, rounds, threads=count, burst=burst, description=f"timing, {count} threads") for count in counts
     ]
-    each = _shown("memory")(range(len(files)))
-    memory = [peak_memory(files[i], times=memory_runs) if memory_runs else None for i in each]
+    shown = track(files, "memory", at_least=1)
+    memory = [peak_memory(file, times=memory_runs) if memory_runs else None for file in shown]
     bases = {_model(e): i for i, e in enumerate(entries) if e.card.variant == "float32"}
     rows = []
     for i, entry in enumerate(entries):
@@ -236,9 +237,3 @@ def _plain(errors) -> dict[str, Any]:
     for tensor in plain["tensors"]:
         tensor.update({k: round(v, 4 if k == "clipped" else 2) for k, v in tensor.items() if isinstance(v, float)})
     return plain
-
-
-def _shown(what: str) -> Callable[[range], Any]:
-    from rich.progress import track
-
-    return lambda steps: track(steps, description=what, transient=True)
