@@ -52,7 +52,8 @@ class Pack:
     def load(cls, path: str | Path) -> Pack:
         path = Path(path)
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # Opened here: numpy leaves a file open whose archive is damaged.
+            with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
                 data = {name: file[name] for name in file.files}
             if int(data["format"]) != FORMAT:
                 raise InputError(f"{path} must be a pack of format {FORMAT}. Received: {data['format']}")

@@ -128,11 +128,12 @@ def truncate_rows(path: str | Path, step: int) -> None:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: numpy leaves a file open whose archive is damaged.
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise InputError(f"{path} must be a checkpoint. Received: no such file") from None
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} must be a checkpoint. Received: {error}") from None
     if not {"format", "step", "fingerprint"} <= set(arrays) or int(arrays["format"]) != FORMAT:
         raise InputError(f"{path} must be a checkpoint of format {FORMAT}. Received: something else")
