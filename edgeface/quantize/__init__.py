@@ -20,11 +20,14 @@ from edgeface.quantize.export import to_int8
 from edgeface.quantize.layers import FakeQuant, FloatGate, QuantKernel
 from edgeface.quantize.ranges import METHODS, calibrate, uncalibrated
 from edgeface.quantize.recipe import Recipe
-from edgeface.quantize.rewrite import quantize_aware, to_float
+from edgeface.quantize.rewrite import quantize_aware
 from edgeface.quantize.sensitivity import Sensitivity, sensitivity
+from edgeface.quantize.verification import Difference, Verification, verify
+from edgeface.quantize.weights import to_float
 
 __all__ = [
     "METHODS",
+    "Difference",
     "FakeQuant",
     "FixedRange",
     "FloatGate",
@@ -34,6 +37,7 @@ __all__ = [
     "SameScale",
     "Sensitivity",
     "Uncovered",
+    "Verification",
     "calibrate",
     "correct_bias",
     "coverage",
@@ -43,4 +47,5 @@ __all__ = [
     "to_float",
     "to_int8",
     "uncalibrated",
+    "verify",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 
 from edgeface.quantize.keras_graph import read_graph
-from edgeface.quantize.kinds import inherits, keeps_float, reason_against
+from edgeface.quantize.kinds import inherits, keeps_float, reason_against, selects
 from edgeface.quantize.layers import FakeQuant, FloatGate, QuantKernel
 
 
@@ -51,11 +51,11 @@ def coverage(model: keras.Model) -> list[Uncovered]:
             reason = reason_against(layer)
         elif off:
             reason = "it reads float values"
-        elif inherits(layer):
+        elif inherits(layer) or selects(layer):
             on_grid.update(call.outputs)
         elif not ranged:
             reason = "its output is not fake-quantized"
-        elif not isinstance(layer, QuantKernel) and layer.weights:
+        elif not isinstance(layer, QuantKernel) and getattr(layer, "weights", None):
             reason = "its weights are not fake-quantized"
         if reason:
             found.setdefault(layer.name, Uncovered(layer.name, reason))

@@ -29,7 +29,7 @@ def check(graph: Graph, model: keras.Model, output_layers: dict[str, str]) -> No
     float_tensors = set(graph.inputs)  # that a layer which stays float may read
     floats, rounded = [], []
     for op in graph.ops:
-        of = _layers(graph, op, makers) & set(layers)
+        of = layers_of(graph, op, makers) & set(layers)
         if "float32" in _dtypes(graph, op.outputs) and op.type != "DEQUANTIZE":
             # A grouped convolution loses its layer's name: it is judged by what it reads.
             nameless = not of and _inputs(graph, op) <= float_tensors
@@ -48,7 +48,7 @@ def check(graph: Graph, model: keras.Model, output_layers: dict[str, str]) -> No
         raise InputError(f"the weights of a float layer must stay float. Received: a file with int8 {_few(rounded)}")
 
 
-def _layers(graph: Graph, op: Op, makers: dict[int, str]) -> set[str]:
+def layers_of(graph: Graph, op: Op, makers: dict[int, str]) -> set[str]:
     """The layers that an operator comes from, as far as its name tells."""
     made = {makers[i] for i in op.outputs if i in makers}
     return made or set(graph.layer(op).split(" + "))

@@ -7,10 +7,11 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import layers
 
 from edgeface.quantize.keras_graph import Call, Graph, layers_by_name, read_graph
 from edgeface.quantize.kinds import activation_of, reason_against, relu_of
+from edgeface.quantize.weights import copy_weights, value_of
 
 # Per channel and positively homogeneous: f(s x) = s f(x) for s > 0.
 _PASSING = (
@@ -52,7 +53,7 @@ def equalize(model: keras.Model, sweeps: int = 10) -> tuple[keras.Model, tuple[s
         The equalized copy and the pairs' names, "first - second".
     """
     copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
+    copy_weights(model, copy)
     by_name = layers_by_name(copy)
     pairs = [
         Pair(by_name[p.first.name], p.norm and by_name[p.norm.name], by_name[p.second.name])
@@ -107,7 +108,7 @@ def _equalize(pair: Pair) -> float:
     first, second = _kernel(pair.first), _kernel(pair.second)
     gain = 1.0
     if pair.norm is not None:
-        gain = _value(pair.norm.gamma) / np.sqrt(_value(pair.norm.moving_variance) + pair.norm.epsilon)
+        gain = value_of(pair.norm.gamma) / np.sqrt(value_of(pair.norm.moving_variance) + pair.norm.epsilon)
     # Output channels of a depthwise kernel are its third axis; a Conv2D reads its input channels there too.
     depthwise = type(pair.first) is layers.DepthwiseConv2D
     r1 = np.abs(first).max(axis=(0, 1, 3) if depthwise else (0, 1, 2)) * np.abs(gain)
@@ -116,23 +117,19 @@ def _equalize(pair: Pair) -> float:
     scale = np.where(alive, np.sqrt(np.where(alive, r1, 1.0) / np.where(alive, r2, 1.0)), 1.0)
     scale = np.clip(scale, 1 / _LIMIT, _LIMIT)
     if pair.norm is not None:
-        pair.norm.gamma.assign(_value(pair.norm.gamma) / scale)
-        pair.norm.beta.assign(_value(pair.norm.beta) / scale)
+        pair.norm.gamma.assign(value_of(pair.norm.gamma) / scale)
+        pair.norm.beta.assign(value_of(pair.norm.beta) / scale)
     else:
         _assign_kernel(pair.first, first / (scale[:, None] if depthwise else scale))
         if pair.first.use_bias:
-            pair.first.bias.assign(_value(pair.first.bias) / scale)
+            pair.first.bias.assign(value_of(pair.first.bias) / scale)
     _assign_kernel(pair.second, second * scale[:, None])
     return float(np.abs(np.log(scale)).max())
 
 
 def _kernel(layer) -> np.ndarray:
-    return _value(layer.kernel)
+    return value_of(layer.kernel)
 
 
 def _assign_kernel(layer, value: np.ndarray) -> None:
     layer.kernel.assign(value)
-
-
-def _value(variable) -> np.ndarray:
-    return ops.convert_to_numpy(variable)

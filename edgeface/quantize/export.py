@@ -13,30 +13,46 @@ import keras
 
 from edgeface.errors import InputError
 from edgeface.quantize.coverage_check import check
-from edgeface.quantize.keras_graph import layers_by_name
+from edgeface.quantize.keras_graph import layers_by_name, named_outputs, output_layers
 from edgeface.quantize.ranges import uncalibrated
 from edgeface.quantize.tflite_graph import read_graph
+from edgeface.quantize.value_check import check_biases, check_values
+from edgeface.quantize.verification import require_equal
 from edgeface.quiet import held_stderr
 
 SIGNATURE = "serving_default"
 INPUT_DTYPES, OUTPUT_DTYPES = ("uint8", "int8", "float32"), ("float32", "int8")
 
 
-def to_int8(model: keras.Model, *, inputs: str = "uint8", outputs: str = "float32") -> bytes:
+def to_int8(
+    model: keras.Model,
+    data: Any = None,
+    *,
+    inputs: str = "uint8",
+    outputs: str = "float32",
+    verify: bool = True,
+    tolerance: float = 2.0,
+) -> bytes:
     """The `.tflite` flatbuffer of a calibrated quantized model, with a fixed batch of 1.
 
-    Input and output tensors are named as the model's inputs and its outputs' keys (or the layers that make them).
+    The file is run and held against the model before it is returned. Its input and output tensors are named as the
+    model's inputs and its outputs' keys (or the layers that make them).
 
     Args:
         model: made by `quantize_aware`, calibrated or trained.
+        data: what file and model are compared on: inputs (N, ...), or batches as for `calibrate`. None: random values
+            over the range of every input.
         inputs: dtype of the file's inputs: "uint8" (scale 1 where the model reads raw 0..255 images), "int8" or
             "float32".
         outputs: dtype of the file's outputs: "float32" or "int8".
+        verify: whether to compare the file with the model, see `edgeface.quantize.verify`.
+        tolerance: how many int8 steps an output of the file may differ from the model's on average.
 
     Raises:
         InputError: a range is not set; a shape is not fixed; two outputs have one name; an input or output is float32
             whatever was asked for; a tensor has other than 8 bits (the converter accepts 16 for an activation, and
-            writes what the interpreter refuses or computes wrongly); or the file is not what `coverage(model)` says.
+            writes what the interpreter refuses or computes wrongly); a range or weight is not finite or absurd; a bias
+            does not fit int32; or the file is not what `coverage(model)` says, or does not compute what the model does.
     """
     import tensorflow as tf
 
@@ -49,6 +65,7 @@ def to_int8(model: keras.Model, *, inputs: str = "uint8", outputs: str = "float3
     other = [layer.name for layer in layers_by_name(model).values() if getattr(layer, "bits", 8) != 8]
     if other:
         raise InputError(f"every tensor must have 8 bits. Received: others for {', '.join(other[:3])}")
+    check_values(model)
     with tempfile.TemporaryDirectory() as folder, held_stderr():
         write_saved_model(model, folder)
         converter = converter_for(folder)
@@ -56,19 +73,22 @@ def to_int8(model: keras.Model, *, inputs: str = "uint8", outputs: str = "float3
         converter.inference_input_type = getattr(tf, inputs)
         converter.inference_output_type = getattr(tf, outputs)
         try:
-            data = rename_ends(converter.convert())
+            file = rename_ends(converter.convert())
         except Exception as error:  # the converter raises what it likes; its log is on stderr
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise InputError(f"model must be one that TFLite can convert. Received: {reason.strip()[:300]}") from error
-    graph = read_graph(data)
+    graph = read_graph(file)
     check(graph, model, output_layers(model))
+    check_biases(graph, output_layers(model))
     for side, wanted, indices, where in (
         ("inputs", inputs, graph.inputs, "first"),
         ("outputs", outputs, graph.outputs, "last"),
     ):
         if any(graph.tensors[i].dtype != wanted for i in indices):
             raise InputError(f"{side} must be float32 for a model whose {where} layer is float. Received: {wanted!r}")
-    return data
+    if verify:
+        require_equal(file, model, data, tolerance)
+    return file
 
 
 def write_saved_model(model: keras.Model, folder: str) -> None:
@@ -89,7 +109,7 @@ def write_saved_model(model: keras.Model, folder: str) -> None:
             raise InputError(f"every input must have a fixed shape. Received: {tensor.name} {tuple(tensor.shape)}")
     specs = [tf.TensorSpec((1, *t.shape[1:]), t.dtype, name=t.name) for t in model.inputs]
     traced = tf.function(
-        lambda *tensors: _named_outputs(
+        lambda *tensors: named_outputs(
             model, model(keras.tree.pack_sequence_as(model.input, list(tensors)), training=False)
         ),
         input_signature=specs,
@@ -97,7 +117,7 @@ def write_saved_model(model: keras.Model, folder: str) -> None:
     )
     frozen = convert_variables_to_constants_v2(traced.get_concrete_function())
     # Freezing flattens the outputs; this puts their names back.
-    names = sorted(_named_outputs(model, model.output))
+    names = sorted(named_outputs(model, model.output))
     module = tf.Module()
     module.run = tf.function(
         lambda *tensors: dict(zip(names, frozen(*tensors), strict=True)), input_signature=specs, autograph=False
@@ -143,11 +163,6 @@ def rename_ends(data: bytes) -> bytes:
     return bytes(patched)
 
 
-def output_layers(model: keras.Model) -> dict[str, str]:
-    """Output name -> the layer that makes it."""
-    return keras.tree.map_structure(lambda t: t._keras_history.operation.name, _named_outputs(model, model.output))
-
-
 def require_tensorflow() -> None:
     """InputError unless Keras runs on TensorFlow, the only backend whose models the converter reads."""
     backend = keras.backend.backend()
@@ -155,16 +170,3 @@ def require_tensorflow() -> None:
         raise InputError(
             f"conversion must run on Keras's TensorFlow backend (set KERAS_BACKEND=tensorflow). Received: {backend}"
         )
-
-
-def _named_outputs(model: keras.Model, outputs: Any) -> dict:
-    """A dict of outputs as it is; others by the names of the layers that make them. InputError: one name for two."""
-    if isinstance(outputs, dict):
-        return outputs
-    names = [t._keras_history.operation.name for t in keras.tree.flatten(model.output)]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(
-            "outputs must have distinct names: make the model's outputs a dict. "
-            f"Received: several of layer {', '.join(twice)}"
-        )
-    return dict(zip(names, keras.tree.flatten(outputs), strict=True))

@@ -10,6 +10,7 @@ from keras import layers, tree
 from edgeface.quantize.annotations import annotation_of
 from edgeface.quantize.keras_graph import Call, Graph, Slot, read_graph
 from edgeface.quantize.layers import FakeQuant, FloatGate, QuantKernel
+from edgeface.quantize.weights import copy_named
 
 
 def integer_conditioning(model: keras.Model) -> keras.Model:
@@ -52,6 +53,5 @@ def _in_int8(call: Call, made_by: dict[Slot, Call], tensors: dict[Slot, Any]):
     mean = layers.GlobalAveragePooling2D(name=f"{name}_mean", dtype="float32")(tensors[source])
     dense = QuantKernel("dense", tuple(call.layer.kernel.shape), use_bias=True, name=f"{name}_int8")
     answer = dense(grid(mean, observe=False))
-    dense.kernel.assign(call.layer.kernel)
-    dense.bias.assign(call.layer.bias)
+    copy_named(call.layer, dense, ("kernel", "bias"))
     return answer

@@ -133,3 +133,35 @@ def layers_by_name(model) -> dict[str, keras.layers.Layer]:
     if twice:
         raise InputError(f"layers of a model must have distinct names. Received more than one: {', '.join(twice)}")
     return {layer.name: layer for layer in layers.values()}
+
+
+def named_outputs(model: keras.Model, outputs: Any) -> dict[str, Any]:
+    """Outputs of a model (tensors, arrays or slots) by name: a dict as it is, others by the layers that make them.
+
+    InputError: one name for two.
+    """
+    if isinstance(outputs, dict):
+        return outputs
+    names = [t._keras_history.operation.name for t in tree.flatten(model.output)]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(
+            "outputs must have distinct names: make the model's outputs a dict. "
+            f"Received: several of layer {', '.join(twice)}"
+        )
+    return dict(zip(names, tree.flatten(outputs), strict=True))
+
+
+def output_layers(model: keras.Model) -> dict[str, str]:
+    """Output name -> the layer that makes it."""
+    return {name: t._keras_history.operation.name for name, t in named_outputs(model, model.output).items()}
+
+
+def outputs_of(model: keras.Model, kind: type) -> dict[str, Any]:
+    """Layer name -> the tensor that one of its calls makes, for the layers of a class, in the graph's order."""
+    model = functional(model)
+    found: dict[str, Any] = {}
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        for node in model._nodes_by_depth[depth]:
+            if not node.is_input and isinstance(node.operation, kind):
+                found.setdefault(node.operation.name, node.outputs[0])
+    return found

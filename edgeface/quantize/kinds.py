@@ -33,8 +33,16 @@ ROUNDING = (layers.UpSampling2D, layers.AveragePooling2D)
 # And the ones that may stand between two float layers without being called work.
 MOVING = (layers.Identity, layers.Reshape, layers.Flatten, layers.Permute)
 
-# Elementwise, of two inputs; each step of a longer sum needs a range of its own.
-JOINING = (layers.Add, layers.Subtract, layers.Multiply)
+# Operations of keras.ops and indexing, by the names of their classes, which Keras does not export.
+_MOVING_OPERATIONS = ("Reshape", "Transpose", "Squeeze", "ExpandDims", "GetItem", "Split")
+_SELECTING_OPERATIONS = ("Maximum", "Minimum")
+_RANGED_OPERATIONS = ("Absolute",)
+
+# Elementwise, of two inputs; each step of a longer sum needs a range of its own. An average is a sum, scaled.
+JOINING = (layers.Add, layers.Subtract, layers.Multiply, layers.Average)
+
+# Give one of their inputs' values: the int8 kernels have one scale for all inputs and the output.
+SELECTING = (layers.Maximum, layers.Minimum)
 
 # One operator, one observed output range.
 RANGED = (layers.Concatenate, layers.GlobalAveragePooling2D, layers.LeakyReLU)
@@ -51,7 +59,28 @@ def keeps_float(layer) -> bool:
 def inherits(layer) -> bool:
     """Whether a layer's output keeps its input's range; custom layers declare it: ``quantization = SameScale()``."""
     linear = type(layer) is layers.Activation and activation_of(layer) == "linear"
-    return linear or type(layer) in INHERITING or isinstance(annotation_of(layer), SameScale)
+    moves = type(layer) in INHERITING or operation_of(layer) in _MOVING_OPERATIONS
+    return linear or moves or isinstance(annotation_of(layer), SameScale)
+
+
+def moves(layer) -> bool:
+    """Whether a layer only moves values, so that between two float layers it is no work."""
+    return type(layer) in MOVING or operation_of(layer) in _MOVING_OPERATIONS
+
+
+def selects(layer) -> bool:
+    """Whether a layer gives one of its inputs' values at each place."""
+    return type(layer) in SELECTING or operation_of(layer) in _SELECTING_OPERATIONS
+
+
+def is_ranged(layer) -> bool:
+    """Whether a layer is one int8 operator with an observed output range."""
+    return type(layer) in RANGED or operation_of(layer) in _RANGED_OPERATIONS
+
+
+def operation_of(layer) -> str | None:
+    """The class name of a bare Keras operation (`keras.ops` on symbolic tensors), None for a layer."""
+    return None if isinstance(layer, layers.Layer) else type(layer).__name__
 
 
 def declared_range(layer) -> tuple[float, float] | None:
@@ -100,10 +129,11 @@ def reason_against(layer) -> str | None:
         return f"its interpolation {layer.interpolation} has no int8 form here"
     if inherits(layer) or declared_range(layer):
         # The converter would round them silently, and nothing here knows how.
-        return "it has weights, which only Keras' own layers may have in int8" if layer.weights else None
+        weighted = getattr(layer, "weights", None)
+        return "it has weights, which only Keras' own layers may have in int8" if weighted else None
     if relu_of(layer):
         return None
-    if kind in JOINING or kind in RANGED or kind is layers.BatchNormalization:
+    if kind in JOINING or selects(layer) or is_ranged(layer) or kind is layers.BatchNormalization:
         return None
     if kind is layers.Activation:
         return f"activation {activation_of(layer)} has no int8 form here"

@@ -27,6 +27,8 @@ class FakeQuant(keras.layers.Layer):
 
     fixed_range: (low, high) for good; None: the range is set by `calibrate` and, when `moving`, followed in training by
         range += (1 - ema_decay) * (batch range - range), until `freeze_after` such steps have passed.
+    saturate: outside training the activation is left to the ends of the range, which clip just as it does: TFLite has
+        no int8 kernel of a transposed convolution with a ReLU fused behind it.
     learned: the optimizer moves the range: low * exp(100 log_low) and high * exp(100 log_high) of two trainable scalars
         that start at 0 (logarithms, so that both keep their sign and Adam's steps are relative: TQT, Jain et al.,
         MLSys 2020). Their gradient is that of LSQ (Esser et al., ICLR 2020; with a low end of its own: LSQ+): it knows
@@ -44,11 +46,13 @@ class FakeQuant(keras.layers.Layer):
         ema_decay: float = 0.99,
         freeze_after: int | None = None,
         learned: bool = False,
+        saturate: bool = False,
         **kwargs,
     ):
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.bits = bits
         self.activation = activation
+        self.saturate = saturate
         self.fixed_range = None if fixed_range is None else tuple(float(v) for v in fixed_range)
         self.moving = moving
         self.ema_decay = ema_decay
@@ -70,16 +74,24 @@ class FakeQuant(keras.layers.Layer):
             shape=(), initializer=keras.initializers.Constant(value), trainable=trainable, dtype="float32", name=name
         )
 
-    def call(self, inputs, observe=True, training=False):
-        """`observe=False`: only round to the range as it is (what a resize makes of a tensor on this grid)."""
-        x = _ACTIVATIONS[self.activation if observe else None](inputs)
+    def call(self, inputs, also=(), observe=True, training=False):
+        """Round to the grid.
+
+        Args:
+            inputs: any float tensor.
+            also: further tensors that this grid is for, of any shape: the range holds their values too.
+            observe: False: only round to the range as it is (what a resize makes of a tensor on this grid).
+            training: whether the range may follow the values.
+        """
+        clips = self.saturate and not training and self.observer is None
+        x = _ACTIVATIONS[self.activation if observe and not clips else None](inputs)
         if self.observer is not None:
             if observe:
-                self.observer(x)
+                self.observer(_joined(x, also))
             return x
         low, high = ops.convert_to_tensor(self.low), ops.convert_to_tensor(self.high)
         if training and observe and (self.moving or self.learned) and self.fixed_range is None:
-            low, high = self._follow(x, low, high)
+            low, high = self._follow(_joined(x, also), low, high)
         if not self.learned:
             return fake_quant_with_min_max_vars(x, low, high, num_bits=self.bits)
         # LSQ, section 2.2: the gradient of a range, a sum over a tensor's values, is scaled to a weight's size. (Adam
@@ -137,7 +149,13 @@ class FakeQuant(keras.layers.Layer):
             "ema_decay": self.ema_decay,
             "freeze_after": self.freeze_after,
             "learned": self.learned,
+            "saturate": self.saturate,
         }
+
+
+def _joined(x, also):
+    """All values of several tensors, flat; `x` itself where it is alone."""
+    return ops.concatenate([ops.reshape(t, (-1,)) for t in (x, *also)]) if also else x
 
 
 def _gain(log, gradient_scale: float):

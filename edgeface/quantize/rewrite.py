@@ -1,4 +1,4 @@
-"""`quantize_aware` and `to_float`: between a float functional model and its fake-quantized copy."""
+"""`quantize_aware`: from a float functional model to its fake-quantized copy."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from edgeface.quantize.kinds import (
     FIXED_RANGES,
     JOINING,
     KERNELS,
-    MOVING,
-    RANGED,
     ROUNDING,
     activation_of,
     declared_range,
     inherits,
+    is_ranged,
     keeps_float,
+    moves,
     reason_against,
     relu_of,
+    selects,
 )
 from edgeface.quantize.layers import FakeQuant, FloatGate, QuantKernel
 from edgeface.quantize.recipe import Recipe
+from edgeface.quantize.weights import copy_named, copy_weights
 
 
 def quantize_aware(model: keras.Model, recipe: Recipe | None = None) -> keras.Model:
@@ -71,38 +73,6 @@ def quantize_aware(model: keras.Model, recipe: Recipe | None = None) -> keras.Mo
     if unknown:
         raise InputError(f"wide must name activation ranges of the quantized model. Received: {', '.join(unknown)}")
     return quantized
-
-
-def to_float(quantized: keras.Model, model: keras.Model) -> keras.Model:
-    """A copy of the float model with the tuned weights of the quantized one.
-
-    Args:
-        quantized: made by `quantize_aware(model)`, trained; it is not changed.
-        model: the float model. Its batch norm statistics are kept; it is not changed.
-
-    Raises:
-        InputError: `quantized` was not made from this model.
-    """
-    tuned = keras.models.clone_model(model)
-    tuned.set_weights(model.get_weights())
-    by_name = layers_by_name(tuned)
-
-    def named(name: str):
-        if name not in by_name:
-            raise InputError(
-                f"quantized must be made from this model. Received: one with layer {name}, which is not in it"
-            )
-        return by_name[name]
-
-    for layer in layers_by_name(quantized).values():
-        if isinstance(layer, QuantKernel):
-            if layer.kernel_of:
-                _copy(layer, named(layer.kernel_of), ("kernel", "bias"))
-            if layer.norm_of:
-                _copy(layer, named(layer.norm_of), ("gamma", "beta"))
-        elif not isinstance(layer, (FakeQuant, FloatGate)) and getattr(layer, "weights", None):
-            named(layer.name).set_weights(layer.get_weights())
-    return tuned
 
 
 @dataclass(frozen=True)
@@ -162,6 +132,8 @@ class _Builder:
             return self._kernel(call)
         if kind in JOINING:
             return self._join(call)
+        if selects(layer):
+            return self._select(call)
         if inherits(layer):
             return self._inherit(call)
         if relu_of(layer):
@@ -169,7 +141,7 @@ class _Builder:
             return self._set(call, self._fake_quant(tensor, self._name(call), activation=relu_of(layer)))
         if declared_range(layer):
             return self._set(call, self._fake_quant(self._run(call), self._name(call), declared_range(layer)))
-        if kind in RANGED:
+        if is_ranged(layer):
             return self._set(call, self._fake_quant(self._run(call), self._name(call)))
         if kind is layers.Rescaling:
             known = self._quantized(call.inputs[0]).fixed_range
@@ -193,14 +165,14 @@ class _Builder:
         clone = self._clone(layer)
         results = call.run(clone, tensors)
         if weighted:
-            clone.set_weights(layer.get_weights())
+            copy_weights(layer, clone)
         for slot, tensor in zip(call.outputs, results, strict=True):
             self.values[slot] = _Value(tensor, False, call.layer.name)
 
     def _inherit(self, call: Call) -> None:
         sources = [self.values[slot] for slot in call.inputs]
         inside = call.inputs[0] not in tree.flatten(self.graph.inputs)
-        if type(call.layer) in MOVING and inside and not any(v.quantized for v in sources):
+        if moves(call.layer) and inside and not any(v.quantized for v in sources):
             return self._keep(call)
         source = self._quantized(call.inputs[0])
         for slot, tensor in zip(call.outputs, self._results(call, suffix=""), strict=True):
@@ -209,18 +181,38 @@ class _Builder:
             self.values[slot] = replace(source, tensor=tensor, origin=call.layer.name)
 
     def _join(self, call: Call) -> None:
-        """Add, Multiply, Subtract; three or more inputs in steps, each with a range."""
-        layer = call.layer
+        """Add, Multiply, Subtract, Average; three or more inputs in steps, each with a range."""
+        kind = type(call.layer)
+        average = kind is layers.Average
         tensors = [self._quantized(slot).tensor for slot in call.inputs]
         total = tensors[0]
         relu, last = self._following_relu(call)
         for i, tensor in enumerate(tensors[1:], 1):
             is_last = i == len(tensors) - 1
             step = self._name(call, "_raw" if is_last else f"_step{i}_raw")
-            total = type(layer)(name=step, dtype="float32")([total, tensor])
+            total = (layers.Add if average else kind)(name=step, dtype="float32")([total, tensor])
             if not is_last:
                 total = self._fake_quant(total, self._name(call, f"_step{i}")).tensor
+        if average:
+            total = self._fake_quant(total, self._name(call, "_sum")).tensor
+            total = layers.Rescaling(1 / len(tensors), name=self._name(call, "_scale"), dtype="float32")(total)
         self._set(last, self._fake_quant(total, self._name(last), activation=relu))
+
+    def _select(self, call: Call) -> None:
+        """Maximum, Minimum: every input on one grid, which holds them all, and the output on it too."""
+        values = {slot: self._quantized(slot) for slot in call.inputs}
+        tensors = {slot: value.tensor for slot, value in values.items()}
+        grid = values[call.inputs[0]].grid
+        if any(value.grid is not grid for value in values.values()):
+            # A factor of almost 1 becomes the int8 operator that changes the scale: of two fake-quants in a row the
+            # converter drops one.
+            scale = layers.Rescaling(1.0 + 2.0**-20, name=self._name(call, "_scale"), dtype="float32")
+            first, *others = tensors = {slot: scale(tensor) for slot, tensor in tensors.items()}
+            common = self._fake_quant(tensors[first], self._name(call, "_common"), also=[tensors[s] for s in others])
+            grid = common.grid
+            tensors = {first: common.tensor} | {slot: grid(tensors[slot], observe=False) for slot in others}
+        (result,) = call.run(self._clone(call.layer), tensors)
+        self._set(call, _Value(result, True, call.layer.name, None, grid))
 
     def _kernel(self, call: Call) -> None:
         """A weighted layer or a batch norm alone, with the batch norm and the ReLU that follow it."""
@@ -240,7 +232,11 @@ class _Builder:
             x = layers.Activation(own, name=self._name(call, f"_{own}"), dtype="float32")(x)
             return self._set(call, self._fake_quant(x, self._name(call), FIXED_RANGES[own]))
         relu = own if own in ("relu", "relu6") else relu
-        return self._set(last, self._fake_quant(x, self._name(last), activation=relu))
+        # The converter leaves a transposed convolution with a fused ReLU in float. A learned range may grow beyond 6.
+        saturate = relu is not None and KERNELS.get(type(layer)) == "transpose"
+        if saturate and relu == "relu6" and self.recipe.ranges == "learned":
+            x, saturate = self._fake_quant(x, self._name(call, "_before_relu6")).tensor, False
+        return self._set(last, self._fake_quant(x, self._name(last), activation=relu, saturate=saturate))
 
     def _quant_kernel(self, layer, norm, renamed: bool) -> QuantKernel:
         name = self._unique(layer.name + ("_raw" if renamed else ""), own=layer.name)
@@ -261,9 +257,9 @@ class _Builder:
         if isinstance(layer, layers.BatchNormalization):
             norm = layer
         else:
-            _copy(layer, quant, ("kernel", "bias"))
+            copy_named(layer, quant, ("kernel", "bias"))
         if norm is not None:
-            _copy(norm, quant, ("gamma", "beta", "moving_mean", "moving_variance"))
+            copy_named(norm, quant, ("gamma", "beta", "moving_mean", "moving_variance"))
 
     # -- fusing
 
@@ -296,7 +292,8 @@ class _Builder:
         """Why a layer has no int8 form at this place."""
         kind = type(call.layer)
         given = tree.flatten((call.args, call.kwargs))
-        if (kind in JOINING or kind is layers.Concatenate) and not all(isinstance(v, Slot) for v in given):
+        together = kind in JOINING or kind is layers.Concatenate or selects(call.layer)
+        if together and not all(isinstance(v, Slot) for v in given):
             return "one of its inputs is a constant, not a layer's output"
         if len(call.outputs) != 1 and not inherits(call.layer):
             return f"it has {len(call.outputs)} outputs, each of which would need a range"
@@ -328,7 +325,9 @@ class _Builder:
             self.gated[slot, firm] = gate(value.tensor)
         return self.gated[slot, firm]
 
-    def _fake_quant(self, tensor, name: str, fixed_range=None, activation: str | None = None) -> _Value:
+    def _fake_quant(
+        self, tensor, name: str, fixed_range=None, activation: str | None = None, saturate: bool = False, also=()
+    ) -> _Value:
         recipe = self.recipe
         layer = FakeQuant(
             bits=16 if name in recipe.wide else recipe.activation_bits,
@@ -338,9 +337,10 @@ class _Builder:
             ema_decay=recipe.ema_decay,
             freeze_after=recipe.freeze_ranges_after_steps,
             learned=recipe.ranges == "learned",
+            saturate=saturate,
             name=name,
         )
-        return _Value(layer(tensor), True, name, fixed_range, layer)
+        return _Value(layer(tensor, also=list(also)) if also else layer(tensor), True, name, fixed_range, layer)
 
     def _run(self, call: Call):
         """The layer's one output on quantized inputs."""
@@ -367,7 +367,8 @@ class _Builder:
     def _name(self, call: Call, suffix: str = "") -> str:
         """The layer's name, with _2 behind it on its second call and so on, and a suffix."""
         layer, turn = call.layer, self.graph.calls_of[id(call.layer)].index(call) + 1
-        return self._unique(layer.name + (f"_{turn}" if turn > 1 else "") + suffix, own=layer.name)
+        own = layer.name if isinstance(layer, keras.layers.Layer) else None  # an operation keeps its own name
+        return self._unique(layer.name + (f"_{turn}" if turn > 1 else "") + suffix, own)
 
     def _unique(self, name: str, own: str | None = None) -> str:
         """`name`, or the first of name_2, name_3, … that is neither taken nor another layer's in the float model."""
@@ -377,13 +378,6 @@ class _Builder:
             candidate = f"{name}_{count}"
         self.taken.add(candidate)
         return candidate
-
-
-def _copy(source, target, names: tuple[str, ...]) -> None:
-    for name in names:
-        value = getattr(source, name, None)
-        if value is not None:
-            getattr(target, name).assign(value)
 
 
 def _normalizes_channels(norm) -> bool:

@@ -34,7 +34,7 @@ class Tensor:
     axis: int = 0
     """The channels' axis of a per-channel tensor."""
     largest: float = 0.0
-    """Largest magnitude of a constant in float16 or float32; NaN where one is not a number."""
+    """Largest magnitude of a constant in float16, float32 or int32; NaN where one is not a number."""
 
     @property
     def elements(self) -> int:
@@ -197,9 +197,10 @@ def _tensor(tensor, buffers, dtypes) -> Tensor:
 
 
 def _largest(data, dtype: str) -> float:
-    if data is None or dtype not in ("float16", "float32") or len(data) == 0:
+    if data is None or dtype not in ("float16", "float32", "int32") or len(data) == 0:
         return 0.0
-    return float(np.abs(np.frombuffer(bytes(data), dtype)).max())
+    values = np.frombuffer(bytes(data), dtype)
+    return float(np.abs(values.astype("float64") if dtype == "int32" else values).max())
 
 
 def _text(value: bytes | None) -> str:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys
 
-ALLOWED = ("edgeface.errors", "edgeface.files", "edgeface.quantize")
+ALLOWED = ("edgeface.errors", "edgeface.files", "edgeface.quiet", "edgeface.quantize")
 BLOCKED = ("cv2", "tensorflow", "grain", "matplotlib", "ai_edge_litert")
 
 

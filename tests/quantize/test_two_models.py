@@ -1,0 +1,52 @@
+"""A float model and its quantized copy share no buffer: training either leaves the other as it was."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# JAX gives a variable's buffer away at each training step; a second model that held it would be unusable.
+PROGRAM = """
+import keras
+import numpy as np
+from keras import layers
+from edgeface.quantize import calibrate, equalize, quantize_aware, to_float
+from edgeface.quantize.annotations import KeepFloat
+
+x = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 1)).astype("float32")
+y = np.zeros((8, 2), "float32")
+image = keras.Input((8, 8, 1), name="image")
+h = layers.BatchNormalization(name="bn")(layers.Conv2D(2, 3, use_bias=False, name="conv")(image))
+h = layers.Conv2D(2, 3, name="second")(layers.ReLU(name="relu")(h))
+h = layers.Dense(4, activation="gelu", name="kept")(layers.GlobalAveragePooling2D(name="pool")(h))
+model = keras.Model(image, layers.Dense(2, name="out")(h))
+model.get_layer("kept").quantization = KeepFloat()
+quantized = quantize_aware(model)
+calibrate(quantized, [x], progress=False)
+models = {"float": model, "quantized": quantized, "back": to_float(quantized, model), "equal": equalize(model)[0]}
+for name, trained in models.items():
+    before = {n: m.predict(x, verbose=0) for n, m in models.items() if n != name}
+    trained.compile("sgd", "mse")
+    trained.fit(x, y, batch_size=4, verbose=0)
+    for other, answers in before.items():
+        np.testing.assert_array_equal(models[other].predict(x, verbose=0), answers, err_msg=f"{name} -> {other}")
+print("all as they were")
+"""
+
+
+def test_training_either_model_leaves_the_other_alone():
+    pytest.importorskip("jax")
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stdout.strip().endswith("all as they were"), done.stderr[-2000:]
