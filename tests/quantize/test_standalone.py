@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -41,12 +40,12 @@ print(sorted({name.split(".")[0] for name in sys.modules} & set(BLOCKED)))
 """
 
 
-def test_it_needs_neither_the_rest_of_edgeface_nor_opencv_nor_tensorflow():
+def test_it_needs_neither_the_rest_of_edgeface_nor_opencv_nor_tensorflow(jax_env):
     pytest.importorskip("jax")
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": "jax"},
+        env=jax_env,
         capture_output=True,
         text=True,
         timeout=300,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,12 +38,12 @@ print("all as they were")
 """
 
 
-def test_training_either_model_leaves_the_other_alone():
+def test_training_either_model_leaves_the_other_alone(jax_env):
     pytest.importorskip("jax")
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": "jax"},
+        env=jax_env,
         capture_output=True,
         text=True,
         timeout=300,
