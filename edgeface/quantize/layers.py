@@ -25,16 +25,22 @@ _ACTIVATIONS = {None: lambda x: x, "relu": ops.relu, "relu6": ops.relu6}
 class FakeQuant(keras.layers.Layer):
     """Optional ReLU, then rounding to a per-tensor grid of 2**bits steps over [low, high], which always holds 0.
 
-    fixed_range: (low, high) for good; None: the range is set by `calibrate` and, when `moving`, followed in training by
-        range += (1 - ema_decay) * (batch range - range), until `freeze_after` such steps have passed.
-    saturate: outside training the activation is left to the ends of the range, which clip just as it does: TFLite has
-        no int8 kernel of a transposed convolution with a ReLU fused behind it.
-    learned: the optimizer moves the range: low * exp(100 log_low) and high * exp(100 log_high) of two trainable scalars
-        that start at 0 (logarithms, so that both keep their sign and Adam's steps are relative: TQT, Jain et al.,
-        MLSys 2020). Their gradient is that of LSQ (Esser et al., ICLR 2020; with a low end of its own: LSQ+): it knows
-        the rounding inside the range, where fake-quant's own gradient sees what is clipped alone. What is computed is
-        the same fake-quant as ever, so the file does not change.
     State: low, high, steps (observations so far), each a non-trainable scalar.
+
+    Args:
+        bits: of the grid; TFLite computes 8.
+        activation: None, "relu" or "relu6", computed before rounding.
+        fixed_range: (low, high) for good. None: `calibrate` sets the range.
+        moving: in training the range follows the batches: range += (1 - ema_decay) * (batch range - range).
+        ema_decay: share of the old range that is kept, in [0, 1).
+        freeze_after: training steps after which a moving range stands still; None: never.
+        learned: the optimizer moves the range: low * exp(100 log_low) and high * exp(100 log_high) of two trainable
+            scalars that start at 0 (logarithms, so that both keep their sign and Adam's steps are relative: TQT, Jain
+            et al., MLSys 2020). Their gradient is that of LSQ (Esser et al., ICLR 2020; with a low end of its own:
+            LSQ+): it knows the rounding inside the range, where fake-quant's own gradient sees only what is clipped.
+            What is computed is the same fake-quant, so the file does not change.
+        saturate: outside training the activation is left to the ends of the range, which clip just as it does: TFLite
+            has no int8 kernel of a transposed convolution with a ReLU fused behind it.
     """
 
     def __init__(
@@ -190,8 +196,9 @@ class FloatGate(keras.layers.Layer):
     after a fake-quant keeps the input's scale; a matmul between two fake-quants has its weights rounded). A factor of 1
     would be optimized away.
 
-    firm: a maximum with less than any value behind it. The converter folds the factor alone into a kernel or a ReLU
-        that reads it, and takes that layer into int8; past a maximum it does not.
+    Args:
+        firm: a maximum with less than any value behind it. The converter folds the factor alone into a kernel or a ReLU
+            that reads it, and takes that layer into int8; past a maximum it does not.
     """
 
     def __init__(self, firm: bool = False, **kwargs):
@@ -213,12 +220,6 @@ class FloatGate(keras.layers.Layer):
 class QuantKernel(keras.layers.Layer):
     """A linear layer with its batch norm folded in and its kernel rounded to symmetric narrow-range integers.
 
-    op: "conv", "depthwise", "transpose", "dense", or "affine": a batch norm alone, as a 1x1 depthwise convolution.
-    kernel_shape: of the Keras kernel; ("affine": (1, 1, C, 1), all ones, not a weight).
-    strides, padding, dilation: as in Keras, where `op` has them.
-    norm: None or {"epsilon", "scale", "center"} of the folded BatchNormalization.
-    kernel_of, norm_of: names of the float layers whose weights these are (`to_float`).
-
     One scale per output channel for conv, depthwise and affine. "dense" and "transpose" have one scale for the kernel:
     the TFLite converter rejects per-channel fake-quants there (it transposes the kernel and loses the axis), and
     tflite-runtime 2.14 on arm64 crashes on a per-channel FULLY_CONNECTED.
@@ -227,6 +228,16 @@ class QuantKernel(keras.layers.Layer):
     is trained is then exactly what is exported (kernel * gamma / sqrt(variance + epsilon), rounded); batch statistics
     would give training another kernel than the file has, and would be estimated on small fine-tuning batches. So start
     from a trained model.
+
+    Args:
+        op: "conv", "depthwise", "transpose", "dense", or "affine": a batch norm alone, as a 1x1 depthwise convolution.
+        kernel_shape: of the Keras kernel; for "affine" (1, 1, C, 1), all ones, not a weight.
+        strides, padding, dilation: as in Keras, where `op` has them.
+        use_bias: whether the layer has a bias of its own.
+        norm: None or {"epsilon", "scale", "center"} of the folded BatchNormalization.
+        bits: of the kernel's grid; TFLite computes 8.
+        kernel_of, norm_of: names of the float layers whose weights these are (`to_float`).
+        kernel_regularizer: as in Keras.
     """
 
     def __init__(

@@ -62,6 +62,7 @@ def calibrate(
     if not 50 < percentile <= 100:
         raise InputError(f"percentile must be in (50, 100]. Received: {percentile}")
     observed: dict[str, list[tuple[float, float]]] = {}
+    odd: list[str] = []
     histograms: dict[str, list[np.ndarray]] = {}
     everything, of_images = _fake_quants(model), _input_ranges(model)
     images = {quant.name: (np.inf, -np.inf) for quant in of_images}
@@ -72,7 +73,9 @@ def calibrate(
             values = keras.ops.convert_to_numpy(tensor)
             ends = float(values.min()), float(values.max())
             if not np.isfinite(ends).all():
-                raise InputError(f"activations must be finite. Received: {ends[0]} to {ends[1]} at layer {name}")
+                # Raised later: here, Keras would wrap the message in its own.
+                odd.append(f"{ends[0]} to {ends[1]} at layer {name}")
+                return
             if name in images:
                 lowest, highest = images[name]
                 images[name] = min(lowest, ends[0]), max(highest, ends[1])
@@ -94,6 +97,8 @@ def calibrate(
             quant.observer = observer(quant.name) if seen else _ignore
         for batch in track(batches, "calibrating", disable=not progress, transient=True):
             model(inputs_of(model, batch), training=False)
+            if odd:
+                raise InputError(f"activations must be finite. Received: {odd[0]}")
             count += 1
     finally:
         for quant in everything:
@@ -136,7 +141,10 @@ def uncalibrated(model: keras.Model) -> list[str]:
 
 
 def _fake_quants(model: keras.Model) -> list[FakeQuant]:
-    return [layer for layer in layers_by_name(model).values() if isinstance(layer, FakeQuant)]
+    found = [layer for layer in layers_by_name(model).values() if isinstance(layer, FakeQuant)]
+    if not found:
+        raise InputError(f"model must be made by quantize_aware. Received: {model.name}, without a quantized tensor")
+    return found
 
 
 def _input_ranges(model: keras.Model) -> list[FakeQuant]:

@@ -11,17 +11,18 @@ from edgeface.errors import InputError
 class Recipe:
     """Choices of `quantize_aware`. The defaults are what TFLite's int8 operators need.
 
-    weight_bits, activation_bits: 8 for TFLite; fewer only to study the effect (2 to 16).
-    ranges: "ema": in training, activation ranges follow the batches' min and max; "frozen": only `calibrate` sets them;
-        "learned": `calibrate` sets where they start and the optimizer moves them (LSQ, see `FakeQuant`).
-    ema_decay: share of the old range kept at each training step, in [0, 1).
-    freeze_ranges_after_steps: training steps after which the ranges stand still; None: never.
-    input_range: range of every network input, (0, 255) for raw images: the uint8 file then has scale 1 and zero point
-        0. None: observed like any other tensor.
-    wide: names of activation ranges (a FakeQuant's, as `sensitivity` lists them) that get 16 bits: to study which
-        tensor is to blame. TFLite has no kernels that mix them with int8, so `to_int8` refuses such a model.
-    keep_float: names of layers that shall stay float.
-    allow_float: a layer without an int8 form stays float (see `coverage`) instead of raising InputError.
+    Args:
+        weight_bits, activation_bits: 8 for TFLite; fewer only to study the effect (2 to 16).
+        ranges: "ema": in training, activation ranges follow the batches' min and max; "frozen": only `calibrate` sets
+            them; "learned": `calibrate` sets where they start and the optimizer moves them (LSQ, see `FakeQuant`).
+        ema_decay: share of the old range kept at each training step, in [0, 1).
+        freeze_ranges_after_steps: training steps after which the ranges stand still; None: never.
+        input_range: range of every network input, (0, 255) for raw images: the uint8 file then has scale 1 and zero
+            point 0. None: observed like any other tensor.
+        wide: names of activation ranges (a FakeQuant's, as `sensitivity` lists them) that get 16 bits: to study which
+            tensor is to blame. TFLite has no kernels that mix them with int8, so `to_int8` refuses such a model.
+        keep_float: names of layers that shall stay float.
+        allow_float: a layer without an int8 form stays float (see `coverage`) instead of raising InputError.
     """
 
     weight_bits: int = 8

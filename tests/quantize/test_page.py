@@ -52,14 +52,5 @@ def test_every_public_name_is_on_the_page():
 
     internal = {"Difference", "METHODS", "FakeQuant", "FloatGate", "QuantKernel", "Sensitivity", "Uncovered"}
     internal |= {"Verification"}
-        "Difference",
-        "METHODS",
-        "FakeQuant",
-        "FloatGate",
-        "QuantKernel",
-        "Sensitivity",
-        "Uncovered",
-        "Verification",
-    }
     missing = [n for n in edgeface.quantize.__all__ if n not in internal and f"{n}" not in PAGE.read_text()]
     assert missing == []

@@ -285,6 +285,11 @@ def test_calibration_errors():
         with pytest.raises(InputError, match=message):
             calibrate(quantized, batches, progress=False, **options)
     assert uncalibrated(quantized)
+    with pytest.raises(InputError, match="^activations must be finite. Received: nan to nan at layer image_quant$"):
+        calibrate(quantized, [_batch(np.nan, np.nan)], progress=False)
+    for function in (uncalibrated, lambda model: calibrate(model, [_batch(0, 1)], progress=False)):
+        with pytest.raises(InputError, match="model must be made by quantize_aware. Received: "):
+            function(_line())
 
 
 @pytest.mark.parametrize(
