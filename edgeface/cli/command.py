@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import shutil
 import sys
 import textwrap
@@ -12,9 +11,6 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from edgeface.errors import InputError, did_you_mean, must_be_one_of
-
-LOG = logging.getLogger("edgeface")
-"""What a command is doing: shown on stderr."""
 
 
 @dataclass(frozen=True)
