@@ -56,7 +56,7 @@ def tuned(trained, tmp_path_factory):
     return fine_tune(trained, tmp_path_factory.mktemp("tuned") / "twin", OPTIONS).parent
 
 
-def test_a_twin_is_tuned_saved_and_used_again(trained, tuned, tmp_path, capsys):
+def test_a_twin_is_tuned_saved_and_used_again(trained, tuned, tmp_path):
     out = Path(shutil.copytree(tuned, tmp_path / "runs" / "twin"))
     path = out / "qat.keras"
     twin, info = load_model(path)
@@ -66,8 +66,9 @@ def test_a_twin_is_tuned_saved_and_used_again(trained, tuned, tmp_path, capsys):
     assert not uncalibrated(twin)
     assert (out / "metrics.csv").read_text().count("\n") == 3
     before = path.read_bytes()
-    assert fine_tune(trained, out, OPTIONS) == path
-    assert path.read_bytes() == before and "tuned already" in capsys.readouterr().out
+    with tiny.logged() as said:
+        assert fine_tune(trained, out, OPTIONS) == path
+    assert path.read_bytes() == before and "tuned already" in said[-1]
     for other in (replace(OPTIONS, learning_rate=1e-3), replace(OPTIONS, freeze_after=0.5)):
         with pytest.raises(
             InputError, match="must be a new folder or this model's. Received: one with other .'options'"
