@@ -51,7 +51,7 @@ class SetReport:
     landmarks: Counter[str] = field(default_factory=Counter)
     pose: Counter[str] = field(default_factory=Counter)
     not_annotated: list[str] | None = None
-    """Images that no annotation names; None where nobody can say."""
+    """Images that no annotation names; None where that is unknown."""
     without_image: list[str] = field(default_factory=list)
     """Annotations whose image is not there."""
     broken: list[tuple[str, str]] = field(default_factory=list)
@@ -95,7 +95,7 @@ class Listing:
     folder: str
     entries: Iterable[Entry]
     images: Iterator[Path] | None = None
-    """Every image that should be annotated; None where nobody can say."""
+    """Every image that should be annotated; None where that is unknown."""
     excluded: int = 0
 
 

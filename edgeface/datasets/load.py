@@ -13,7 +13,7 @@ from edgeface.errors import InputError, must_be_one_of
 SETS = (*PACKS, *(name for name in OFFICIAL if name not in PACKS), "synthetic")
 
 SYNTHETIC_DEFAULT = 500
-"""How many rendered faces there are where nobody says how many; each split has a thousand million."""
+"""Rendered faces by default; each split has a thousand million."""
 
 
 def load_set(

@@ -106,12 +106,12 @@ def _views(source: SourceConfig) -> str:
 
 
 def _with_fitted_heads(faces: CutFaces, yaw_scale: float, fitted_yaw: float) -> CutFaces:
-    """`fit_3d_labels`, the laid heads' yaw scaled and, by the share ``fitted_yaw``, part of the known yaws."""
-    laid = fit_3d_labels(replace(faces, pose_deg=np.full_like(faces.pose_deg, np.nan)))
-    known, fitted = faces.pose_deg, laid.pose_deg * np.float32([yaw_scale, 1, 1])
+    """`fit_3d_labels`, the fitted heads' yaw scaled and, by the share ``fitted_yaw``, mixed into the known yaws."""
+    labelled = fit_3d_labels(replace(faces, pose_deg=np.full_like(faces.pose_deg, np.nan)))
+    known, fitted = faces.pose_deg, labelled.pose_deg * np.float32([yaw_scale, 1, 1])
     mixed = known + np.float32([fitted_yaw, 0, 0]) * (fitted - known)
     pose = np.where(np.isnan(known), fitted, np.where(np.isnan(fitted), known, mixed))
-    return replace(laid, pose_deg=pose)
+    return replace(labelled, pose_deg=pose)
 
 
 def _log_what_is_lacking(

@@ -189,7 +189,7 @@ def test_a_run_of_heads_laid_by_other_constants_is_not_gone_on_with(tmp_path, mo
     monkeypatch.setattr(fit, "PROFILE_PITCH_OFFSET_DEG", 9.0)
     with pytest.raises(InputError, match="a run whose heads were fitted by .*9.0.*Received: "):
         check_same(laid, tmp_path)
-    # Runs of before their records held the constants go on.
+    # A record without the constants cannot be compared: the run goes on.
     write_json(tmp_path / "config.json", {"config": as_dict(laid)})
     check_same(laid, tmp_path)
 

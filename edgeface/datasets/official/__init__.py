@@ -49,7 +49,7 @@ def data_root() -> Path | None:
 def find_one(name: str, root: str | Path | None = None) -> tuple[Layout, Path]:
     """The layout of that name and its folder: ``root`` or a few folders below it (default: EDGEFACE_DATA).
 
-    InputError: there is none, or two of them, of which nobody can say which was meant.
+    InputError: there is none, or two of them, so that it is ambiguous.
     """
     layout = next(found for found in LAYOUTS if found.name == name)
     base = Path(root).expanduser() if root is not None else data_root()

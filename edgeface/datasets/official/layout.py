@@ -83,7 +83,7 @@ def sample(
         id=entry_id,
         dataset=dataset,
         split=split,
-        # MATLAB and the annotators' tools ignore EXIF's orientation: so must whoever reads their coordinates.
+        # MATLAB and the annotators' tools ignore EXIF's orientation: so must a reader of their coordinates.
         load=partial(read_whole, image, oriented=False),
         box=box,
         landmarks_px=landmarks_px,
@@ -93,7 +93,7 @@ def sample(
 
 
 def broken(where: str | Path, splits: tuple[str, ...], message: str, image: Path | None = None) -> Entry:
-    """An entry that cannot be read: whoever asks for its split hears why, the others are untouched."""
+    """An entry that cannot be read: a read of its split raises why, other splits are untouched."""
 
     def read() -> FaceSample:
         raise InputError(message)
