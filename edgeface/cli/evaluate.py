@@ -27,7 +27,8 @@ def run(args: argparse.Namespace) -> int:
         start_keras()
 
     from edgeface.datasets.load import evaluation_split, load_set
-    from edgeface.evaluation.evaluate import evaluate, protocol_for, save_ced
+    from edgeface.evaluation.ced_plot import save_ced
+    from edgeface.evaluation.evaluate import evaluate, protocol_for
     from edgeface.evaluation.networks import load_network, markups_of
     from edgeface.files import write_json
 

@@ -67,7 +67,15 @@ class Manifest:
 def build(
     set_name: str, count: int, split: str = "train", seed: int = 0, root: str | Path | None = None
 ) -> tuple[Manifest, list[FaceSample]]:
-    """The manifest and its faces. InputError: an evaluation split, an unknown set, fewer faces than ``count``."""
+    """The manifest and its faces. InputError: an evaluation split, an unknown set, fewer faces than ``count``.
+
+    Args:
+        set_name: the set.
+        count: how many faces.
+        split: a training split.
+        seed: of the choice among faces of one pose bin.
+        root: the folder that holds the sets; None: EDGEFACE_FACES, EDGEFACE_DATA.
+    """
     refuse_evaluation(set_name, split, root)
     if count < 1:
         raise InputError(f"count must be at least 1. Received: {count}")
@@ -123,7 +131,15 @@ def calibration_crops(
 
 
 def rendered_crops(split: str, count: int, side: int, channels: int, scale: float = CROP_SCALE) -> np.ndarray:
-    """The first rendered faces of a split, whatever their poses: (N, side, side, channels) uint8."""
+    """The first rendered faces of a split, whatever their poses: (N, side, side, channels) uint8.
+
+    Args:
+        split: train or test.
+        count: how many faces.
+        side: of a crop in pixels.
+        channels: 3 for RGB, 1 for gray.
+        scale: of the crop, in longer sides of the box.
+    """
     return cut(load_set("synthetic", split, count), side, channels, scale)
 
 
@@ -133,6 +149,13 @@ def load_calibration(
     """The manifest's crops (N, side, side, channels) uint8, cut by ``square_crop(box, scale)``.
 
     InputError where a face is gone or no longer the same.
+
+    Args:
+        manifest: a file of `edgeface calibrate`.
+        side: of a crop in pixels.
+        channels: 3 for RGB, 1 for gray.
+        scale: of the crop, in longer sides of the box.
+        root: the folder that holds the sets; None: EDGEFACE_FACES, EDGEFACE_DATA.
     """
     found = read_manifest(manifest, root)
     by_id = {s.id: s for s in load_set(found.set, found.split, limit=found.pool, root=root)}
@@ -152,7 +175,15 @@ def load_calibration(
 
 
 def synthetic_crops(count: int, side: int, channels: int, scale: float = CROP_SCALE, seed: int = 0) -> np.ndarray:
-    """Pose-balanced rendered faces, without a manifest."""
+    """Pose-balanced rendered faces, without a manifest.
+
+    Args:
+        count: how many faces.
+        side: of a crop in pixels.
+        channels: 3 for RGB, 1 for gray.
+        scale: of the crop, in longer sides of the box.
+        seed: of the choice among faces of one pose bin.
+    """
     # Poses are drawn with a face's parameters: no head need be built to choose by them.
     pool = range(count * POOL_PER_FACE)
     poses = np.array([sample_params(face_seed(i)).pose_deg for i in pool], np.float32).reshape(-1, 3)
@@ -161,7 +192,14 @@ def synthetic_crops(count: int, side: int, channels: int, scale: float = CROP_SC
 
 
 def cut(samples: Sequence[FaceSample], side: int, channels: int, scale: float = CROP_SCALE) -> np.ndarray:
-    """(N, side, side, channels) uint8: RGB, or gray. scale: of the crop, in longer sides of the box."""
+    """The faces' crops, (N, side, side, channels) uint8: RGB, or gray.
+
+    Args:
+        samples: the faces.
+        side: of a crop in pixels.
+        channels: 3 for RGB, 1 for gray.
+        scale: of the crop, in longer sides of the box.
+    """
     crops = []
     for sample in track(samples, "cutting out faces"):
         image = sample.load()
@@ -175,7 +213,13 @@ def crops_sha256(samples: Sequence[FaceSample]) -> str:
 
 
 def refuse_evaluation(set_name: str, split: str, root: str | Path | None = None) -> None:
-    """A network tuned on faces it is then scored on would be scored too well."""
+    """A network tuned on faces it is then scored on would be scored too well.
+
+    Args:
+        set_name: the set.
+        split: its split.
+        root: the folder that holds the sets; None: EDGEFACE_FACES, EDGEFACE_DATA.
+    """
     if set_name not in SETS and not is_own(set_name, root):
         raise InputError(must_be_one_of("set", set_names(root), set_name))
     if set_name in EVALUATION_ONLY or not str(split).startswith("train"):

@@ -121,7 +121,12 @@ class Conversion:
 
     @classmethod
     def load(cls, job: Job, variants: Sequence[Variant]) -> Conversion:
-        """Reads the model and what the variants need besides it. InputError names what does not fit the job."""
+        """Reads the model and what the variants need besides it. InputError names what does not fit the job.
+
+        Args:
+            job: the model, the folder and the options.
+            variants: those that will be converted.
+        """
         from edgeface.convert.calibration_set import calibration_crops
         from edgeface.models.io import config_of, load_model
         from edgeface.models.outputs import StageOutputs
@@ -163,7 +168,12 @@ class Conversion:
         return self.quantized if variant.needs_qat else self.model
 
     def deployed(self, variant: Variant, source: keras.Model | None = None) -> keras.Model:
-        """The outputs that a variant's file has, of the float model or of another training graph."""
+        """The outputs that a variant's file has, of the float model or of another training graph.
+
+        Args:
+            variant: whose outputs.
+            source: the training graph; None: the float one.
+        """
         from edgeface.models.deploy import deploy
 
         model = self.model if source is None else source
@@ -184,7 +194,12 @@ class Conversion:
         return self._to_tflite(self._exports[kind], variant)
 
     def correct(self, variant: Variant, data: bytes) -> bytes:
-        """The flatbuffer once more, its answers moved by their mean distance from the float model's over the crops."""
+        """The flatbuffer once more, its answers moved by their mean distance from the float model's over the crops.
+
+        Args:
+            variant: what it is.
+            data: its flatbuffer.
+        """
         from edgeface.convert.output_bias import moved, offsets
         from edgeface.convert.tflite import exported
 
@@ -194,14 +209,25 @@ class Conversion:
             return self._to_tflite(saved, variant)
 
     def gate(self, variant: Variant, file: Path) -> GateReport:
-        """The report on a written file; GateError where it is not what the variant promises."""
+        """The report on a written file; GateError where it is not what the variant promises.
+
+        Args:
+            variant: what it must be.
+            file: the file as it was written.
+        """
         crops = None
         if variant.weights == "float16":
             crops = self._overflow_crops if self.crops is None else self.crops[:OVERFLOW_CROPS]
         return require(gate(file, variant, name=self.path(variant).name, crops=crops))
 
     def card(self, variant: Variant, data: bytes, checked: GateReport) -> Card:
-        """The card of a variant's flatbuffer."""
+        """The card of a variant's flatbuffer.
+
+        Args:
+            variant: what it is.
+            data: its flatbuffer.
+            checked: what the gate found.
+        """
         return make_card(self, variant, read_graph(data), checked)
 
     def quantization_of(self, variant: Variant) -> dict[str, Any]:

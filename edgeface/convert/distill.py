@@ -59,6 +59,12 @@ def distillation_loss(taught: Tensors, predicted: Tensors, config: Loss, sharpne
     Landmarks and angles by their absolute difference, in the units of the network's own loss (AC-DC: the crop's width
     and quarter turns; CCR: map cells and bins). Maps and bins by the Kullback-Leibler divergence between the attention
     (or the bins' softmax) of the two, in nats, so that where the teacher looks is learned, not the maps' level.
+
+    Args:
+        taught: the teacher's outputs, with maps.
+        predicted: the student's, likewise.
+        config: the loss of the labels: stage weights and units.
+        sharpness: {name of a stage's landmarks: factor of its maps ahead of the softmax}.
     """
     names = StageOutputs.of(predicted)
     total = 0.0

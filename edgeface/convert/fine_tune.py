@@ -129,7 +129,12 @@ def _tuned(
 
 
 def quantized_of(network: keras.Model, options: FineTune) -> keras.Model:
-    """The float network's quantized model, its ranges not yet set."""
+    """The float network's quantized model, its ranges not yet set.
+
+    Args:
+        network: the float training graph.
+        options: how it is tuned.
+    """
     if options.equalize:
         network, _ = qat.equalize(network)
     freeze = round(options.steps * options.freeze_after)
@@ -169,7 +174,14 @@ def _check_source(path: Path, facts: dict[str, Any], resume: bool) -> None:
 
 
 def tuning_config(info: dict[str, Any], options: FineTune, config: TrainConfig | None, where: str) -> TrainConfig:
-    """The float run's config, or the given one, with this one's steps and rate and the float model's crops."""
+    """The float run's config, or the given one, with this one's steps and rate and the float model's crops.
+
+    Args:
+        info: of the float model's file.
+        options: steps, rate and the like.
+        config: the data to tune on; None: the float run's own.
+        where: what to call the model in an error.
+    """
     if config is None:
         recorded = info.get("training", {}).get("config")
         if recorded is None:
@@ -192,7 +204,14 @@ def tuning_config(info: dict[str, Any], options: FineTune, config: TrainConfig |
 
 
 def calibration_batches(network: keras.Model, run: TrainConfig, options: FineTune, cache: Path) -> list[np.ndarray]:
-    """Unaugmented faces of the run's sources: batches (B, S, S, C) float32, raw 0..255."""
+    """Unaugmented faces of the run's sources: batches (B, S, S, C) float32, raw 0..255.
+
+    Args:
+        network: the training graph.
+        run: the config whose sources are used.
+        options: how many batches.
+        cache: the folder of cut-out faces.
+    """
     markups = StageOutputs.of(network).markups
     side, _, channels = network.input_shape[1:]
     sources = load_sources(run, markups, cache)

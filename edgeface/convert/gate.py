@@ -93,7 +93,7 @@ class GateReport:
     bytes: int
     operators: tuple[OpCount, ...]
     float_operators: int
-    """Operators that compute in float, DEQUANTIZE aside."""
+    """Operators that compute in float, without DEQUANTIZE."""
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
     failures: tuple[str, ...]
@@ -172,7 +172,13 @@ def require(report: GateReport) -> GateReport:
 
 
 def check(graph: Graph, expected: Variant, name: str = "model") -> GateReport:
-    """The contract, rule by rule."""
+    """The contract, rule by rule.
+
+    Args:
+        graph: the file's operators and tensors.
+        expected: the variant it must be.
+        name: what to call it.
+    """
     rules = [_structure, _interface, _int8_trunk if expected.integer else _float_trunk]
     counts = Counter((op.type, graph.dtype(op)) for op in graph.ops)
     return GateReport(
@@ -298,7 +304,7 @@ def _scales(graph: Graph, op: Op) -> bool:
 
 
 def _computes_in_float(graph: Graph, op: Op) -> bool:
-    """Its result is float, or an input that is not a constant is; conversions between the two aside."""
+    """Its result is float, or an input that is not a constant is; QUANTIZE and DEQUANTIZE do not count."""
     if op.type in ("QUANTIZE", "DEQUANTIZE"):
         return False
     at = [graph.tensors[i] for i in op.outputs] + [t for i in op.inputs if not (t := graph.tensors[i]).constant]

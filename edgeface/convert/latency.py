@@ -88,6 +88,11 @@ def speedup(file: Latency, base: Latency, cpu: bool = False) -> float:
 
     Ratios are taken within a round, so that a machine that slows down half-way does not enter them. cpu: by processor
     time.
+
+    Args:
+        file: the file's times.
+        base: the times it is compared with.
+        cpu: by processor time instead of the wall clock.
     """
     times = [(one.round_cpu_ms if cpu else one.round_ms) for one in (file, base)]
     if len(times[0]) != len(times[1]) or not times[0]:

@@ -22,7 +22,13 @@ TIMEOUT_S = 300
 
 
 def peak_memory(path: str | Path, threads: int = 1, times: int = TIMES) -> float | None:
-    """Bytes: the median over ``times`` processes; None where the system does not tell (no /proc)."""
+    """Bytes: the median over ``times`` processes; None where the system does not tell (no /proc).
+
+    Args:
+        path: a `.tflite` file.
+        threads: of the interpreter.
+        times: how many processes.
+    """
     if not _STATUS.exists():
         return None
     if times < 1:
@@ -31,7 +37,12 @@ def peak_memory(path: str | Path, threads: int = 1, times: int = TIMES) -> float
 
 
 def grown_bytes(path: str | Path, threads: int = 1) -> int:
-    """By how much this process's resident memory rose, at its peak, over loading the file and running it."""
+    """By how much this process's resident memory rose, at its peak, over loading the file and running it.
+
+    Args:
+        path: a `.tflite` file.
+        threads: of the interpreter.
+    """
     import numpy as np
 
     from edgeface.runtime.interpreter import TFLiteModel, interpreter_class

@@ -34,7 +34,13 @@ class Offset(FloatLayer):
 
 def offsets(model: keras.Model, data: bytes, crops: np.ndarray) -> dict[str, np.ndarray]:
     """{"landmarks": (K, 2), "pose": (3,)}, what of them there is: the deployable model's mean answers over the crops
-    (N, S, S, C) uint8 less those of the file made from it."""
+    (N, S, S, C) uint8 less those of the file made from it.
+
+    Args:
+        model: the float model, from `deploy`.
+        data: the flatbuffer that was made from it.
+        crops: (N, S, S, C) uint8.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
     keys = [key for key in CORRECTED if key in model.output]
@@ -45,7 +51,12 @@ def offsets(model: keras.Model, data: bytes, crops: np.ndarray) -> dict[str, np.
 
 
 def moved(model: keras.Model, by: dict[str, np.ndarray]) -> keras.Model:
-    """The deployable model with constants added to its answers; layers and weights are shared."""
+    """The deployable model with constants added to its answers; layers and weights are shared.
+
+    Args:
+        model: from `deploy`.
+        by: {output: constant}, from `offsets`.
+    """
     outputs = {
         key: Offset(by[key], name=f"{key}_offset")(tensor) if key in by else tensor
         for key, tensor in model.output.items()

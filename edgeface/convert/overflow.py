@@ -20,6 +20,10 @@ def activation_overflow(path: str | Path, crops: np.ndarray) -> tuple[str, ...]:
     """The tensors of a float file that leave float16's range on one of the crops (N, S, S, C) uint8, by name and layer.
 
     Sums inside an operator may overflow before its result does; a result that fits is all that can be seen here.
+
+    Args:
+        path: a float `.tflite` file.
+        crops: (N, S, S, C) uint8.
     """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 

@@ -216,7 +216,15 @@ class ParityRun:
 
 
 def shake(samples: Sequence[FaceSample], network: Network, faces: int, shakes: int, seed: int = 0) -> Shaken:
-    """Crops of the first faces, ``shakes`` each: the box's center and size moved by 2 % (std) of its longer side."""
+    """Crops of the first faces, ``shakes`` each: the box's center and size moved by 2 % (std) of its longer side.
+
+    Args:
+        samples: the faces.
+        network: whose input they are cut for.
+        faces: how many of them.
+        shakes: how often each.
+        seed: of the draws.
+    """
     if faces < 1 or shakes < 2:
         raise InputError(f"jitter needs at least 1 face and 2 shakes. Received: {faces} and {shakes}")
     rng = np.random.default_rng(seed)

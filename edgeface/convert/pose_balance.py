@@ -65,6 +65,12 @@ def select(samples: Sequence[FaceSample], count: int, bins: PoseBins | None = No
 
     Every bin gives the same number until it is empty; the rest comes from the fuller ones. Within a bin the choice is
     random by ``seed``. Faces of unknown pose are one more bin. InputError: fewer faces than ``count``, or count < 1.
+
+    Args:
+        samples: the faces to choose from.
+        count: how many to choose.
+        bins: of yaw and pitch; None: the usual ones.
+        seed: of the choice within a bin.
     """
     poses, estimated = coarse_poses(samples)
     return select_poses(poses, estimated, count, bins, seed)
@@ -95,7 +101,12 @@ def select_poses(
 
 
 def fair_quota(available: np.ndarray, count: int) -> np.ndarray:
-    """How many to take of each bin: equal, as far as the bins reach; sums to ``count``."""
+    """How many to take of each bin: equal, as far as the bins reach; sums to ``count``.
+
+    Args:
+        available: faces per bin.
+        count: how many to take in all.
+    """
     quota = np.zeros(len(available), int)
     while (left := count - quota.sum()) > 0:
         open_bins = np.flatnonzero(quota < available)

@@ -116,7 +116,12 @@ def checks(
 
 
 def failures(judged: Sequence[Check], mistaken: str | None = None) -> tuple[str, ...]:
-    """What does not hold, in words; () where all does. mistaken: what the answers look like, see `mistaken_angles`."""
+    """What does not hold, in words; () where all does. mistaken: what the answers look like, see `mistaken_angles`.
+
+    Args:
+        judged: from `checks`.
+        mistaken: from `mistaken_angles`.
+    """
     failed = [check for check in judged if not check.passed]
     # Swapped angles are one mistake, not three figures out of bounds.
     words = [mistaken] if mistaken and any(c.what.endswith("off float's") for c in failed) else []

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -19,7 +18,6 @@ from edgeface.evaluation import metrics
 from edgeface.evaluation.figures import figure
 from edgeface.evaluation.networks import SAME_INDICES, Network
 from edgeface.evaluation.protocols import PROTOCOLS, Protocol, normalization
-from edgeface.files import atomic_write
 from edgeface.head_pose import ANGLES, geodesic_deg
 from edgeface.markup import IBUG68, MARKUPS
 from edgeface.progress import track
@@ -149,7 +147,14 @@ class Scores:
 
 
 def evaluate(network: Network, samples: Sequence[FaceSample], protocol: Protocol, dataset: str = "") -> Scores:
-    """Cuts the faces out, runs the network and scores it. InputError: no face can be scored, or the markups differ."""
+    """Cuts the faces out, runs the network and scores it. InputError: no face can be scored, or the markups differ.
+
+    Args:
+        network: from `load_network`.
+        samples: the faces.
+        protocol: how they are scored.
+        dataset: the set's name, for tables.
+    """
     check_markup(network.markup, protocol)
     faces = prepare(samples, protocol, network.side, network.channels, network.crop_scale)
     predicted = run(network, faces)
@@ -205,7 +210,15 @@ def check_markup(predicted: str, protocol: Protocol) -> None:
 def prepare(
     samples: Sequence[FaceSample], protocol: Protocol, side: int, channels: int, crop_scale: float = 1.3
 ) -> PreparedFaces:
-    """Images are read once, here. Faces that the protocol cannot score are counted by reason."""
+    """Images are read once, here. Faces that the protocol cannot score are counted by reason.
+
+    Args:
+        samples: the faces.
+        protocol: what of them counts.
+        side: of a crop in pixels.
+        channels: 3 for RGB, 1 for gray.
+        crop_scale: of the crop, in longer sides of the box.
+    """
     markup = protocol.markup
     kept, frames, crops, normalizers, masks = [], [], [], [], []
     skipped: Counter[str] = Counter()
@@ -240,7 +253,13 @@ def prepare(
 
 
 def run(network: Network, faces: PreparedFaces, chunk: int = 64) -> dict[str, np.ndarray]:
-    """The network's outputs on all the crops, with progress where there are many."""
+    """The network's outputs on all the crops, with progress where there are many.
+
+    Args:
+        network: from `load_network`.
+        faces: from `prepare`.
+        chunk: crops per call.
+    """
     starts = range(0, len(faces), chunk)
     shown = track(starts, "running the network", at_least=PROGRESS_FROM // chunk)
     parts = [network.infer_batch(faces.crops[start : start + chunk]) for start in shown]
@@ -288,23 +307,6 @@ def score(
         nme_per_face=100 * nme,
         ids=faces.ids,
     )
-
-
-def save_ced(scores: Scores | Iterable[Scores], path: str | Path) -> None:
-    """The cumulative error curves as a PNG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.add_subplot()
-    for s in [scores] if isinstance(scores, Scores) else scores:
-        axes.plot(100 * s.ced_errors, 100 * s.ced_shares, label=f"{s.model}: NME {s.nme:.2f} %, AUC {s.auc:.1f} %")
-        axes.set(
-            xlabel=f"NME, % of {s.normalizer.replace('_', '-')}", ylabel="faces, %", title=s.dataset, ylim=(0, 100)
-        )
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
-    with atomic_write(path) as aside:
-        figure.savefig(aside, dpi=130)
 
 
 def _scorable(sample: FaceSample, protocol: Protocol) -> tuple[str, np.ndarray | None, float]:

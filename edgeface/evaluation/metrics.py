@@ -51,17 +51,33 @@ def nme(
 
 
 def failure_rate(nme_values: np.ndarray, threshold: float = 0.1) -> float:
-    """The share of faces with NME above the threshold."""
+    """The share of faces with NME above the threshold.
+
+    Args:
+        nme_values: (N,) fractions.
+        threshold: a fraction.
+    """
     return float((_checked(nme_values, "NME") > threshold).mean())
 
 
 def auc(nme_values: np.ndarray, threshold: float = 0.1) -> float:
-    """Area under the cumulative error curve up to the threshold, over the threshold: exact, no histogram."""
+    """Area under the cumulative error curve up to the threshold, over the threshold: exact, no histogram.
+
+    Args:
+        nme_values: (N,) fractions.
+        threshold: a fraction.
+    """
     return float(np.clip(1 - _checked(nme_values, "NME") / threshold, 0, None).mean())
 
 
 def ced(nme_values: np.ndarray, threshold: float = 0.1, points: int = 201) -> tuple[np.ndarray, np.ndarray]:
-    """The cumulative error distribution: errors (points,) and the share of faces at or below each."""
+    """The cumulative error distribution: errors (points,) and the share of faces at or below each.
+
+    Args:
+        nme_values: (N,) fractions.
+        threshold: the largest error of the curve.
+        points: of the curve.
+    """
     values = np.sort(_checked(nme_values, "NME"))
     errors = np.linspace(0, threshold, points)
     return errors, np.searchsorted(values, errors, side="right") / len(values)
@@ -86,7 +102,12 @@ def pose_mae(pred_deg: np.ndarray, true_deg: np.ndarray) -> np.ndarray:
 
 
 def geodesic(pred_deg: np.ndarray, true_deg: np.ndarray) -> float:
-    """Mean geodesic distance in degrees over (N, 3) poses."""
+    """Mean geodesic distance in degrees over (N, 3) poses.
+
+    Args:
+        pred_deg: (N, 3) yaw, pitch, roll.
+        true_deg: likewise.
+    """
     return float(_checked(geodesic_deg(pred_deg, true_deg), "pose distance").mean())
 
 

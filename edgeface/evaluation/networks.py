@@ -128,7 +128,15 @@ def markups_of(path: str | Path) -> tuple[str, ...]:
 
 
 def deployed(model: Any, name: str, markup: str, stages: int | None = None, crop_scale: float = 1.3) -> KerasNetwork:
-    """The network that a training graph becomes: the outputs of its last (or ``stages``-th) stage."""
+    """The network that a training graph becomes: the outputs of its last (or ``stages``-th) stage.
+
+    Args:
+        model: a training graph, float or quantized.
+        name: what to call it.
+        markup: the landmarks to keep.
+        stages: how many to keep; None: all.
+        crop_scale: of its input, in longer sides of the box.
+    """
     from edgeface.models.deploy import OUTPUTS, deploy
     from edgeface.models.outputs import StageOutputs
 
@@ -141,7 +149,13 @@ def deployed(model: Any, name: str, markup: str, stages: int | None = None, crop
 
 
 def pick_markup(has: tuple[str, ...], wanted: str | None, name: str) -> str:
-    """The wanted markup, else one with the same indices; InputError where the network has neither."""
+    """The wanted markup, else one with the same indices; InputError where the network has neither.
+
+    Args:
+        has: the network's markups.
+        wanted: the one that is asked for; None: the first.
+        name: what to call the network in the error.
+    """
     if wanted is None or wanted in has:
         return wanted or has[0]
     for same in SAME_INDICES:

@@ -32,7 +32,13 @@ def check_counts(config: Any, *fields: str) -> None:
 
 
 def check_side(config: Any, stem_stride: int, halvings: int) -> None:
-    """ValueError where the image's side, divided by the stem and halved so often, is no whole number of cells."""
+    """ValueError where the image's side, divided by the stem and halved so often, is no whole number of cells.
+
+    Args:
+        config: with side, channels, patch and stem.
+        stem_stride: pixels per cell of the maps.
+        halvings: of the maps, within the network.
+    """
     shrink = stem_stride * 2**halvings
     if config.channels not in (1, 3):
         raise ValueError(f"channels must be 1 (gray) or 3. Received: {config.channels}")

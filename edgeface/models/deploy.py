@@ -56,7 +56,12 @@ def deploy(
 
 
 def host_pose_layer(model: keras.Model, stage: int) -> PoseFromFeatures:
-    """The dense layer that a host applies to a stage's ``pose_features``."""
+    """The dense layer that a host applies to a stage's ``pose_features``.
+
+    Args:
+        model: a training graph.
+        stage: counted from 1.
+    """
     return _made_by(_made_by(model.output[StageOutputs.pose(stage)])[1][0])[0]
 
 

@@ -22,7 +22,12 @@ _BY_CHANNEL = (layers.BatchNormalization, layers.DepthwiseConv2D)
 
 
 def check_growth(small, large) -> None:
-    """ValueError names the field in which the config ``large`` is no wider or longer form of ``small``."""
+    """ValueError names the field in which the config ``large`` is no wider or longer form of ``small``.
+
+    Args:
+        small: the trained network's config.
+        large: the other one's.
+    """
     if type(small) is not type(large):
         raise ValueError(f"network must be {large.network}. Received: {small.network}")
     for field in fields(large):
@@ -44,6 +49,10 @@ def grow(small: keras.Model, large: keras.Model) -> None:
 
     Further stages begin as the last that ``small`` has. The networks' configs must pass `check_growth`; of what can be
     seen in weights, ValueError names the layer that has no counterpart or another shape.
+
+    Args:
+        small: the trained network.
+        large: a new network; its weights are set.
     """
     sources = {layer.name: _source(small, layer.name) for layer in large.layers if layer.weights}
     unused = {layer.name for layer in small.layers if layer.weights} - {layer.name for layer in sources.values()}

@@ -23,13 +23,25 @@ MEMBER, WEIGHTS = "edgeface.json", "model.weights.h5"
 
 
 def model_info(config: ModelConfig, kind: str = "float", **more: Any) -> dict[str, Any]:
-    """What a saved model says of itself; ``kind`` is float or qat."""
+    """What a saved model says of itself.
+
+    Args:
+        config: the network's.
+        kind: ``float`` or ``qat``.
+        more: further entries, such as the record of training.
+    """
     crop = {"rule": "square", "scale": 1.3}
     return {"network": config.network, "config": asdict(config), "kind": kind, "crop": crop, **more}
 
 
 def save_model(model: keras.Model, path: str | Path, info: dict[str, Any]) -> None:
-    """Writes the model and its info, aside first; InputError where the disk is full or the folder not writable."""
+    """Writes the model and its info, aside first; InputError where the disk is full or the folder not writable.
+
+    Args:
+        model: float or quantized.
+        path: a file that ends in .keras.
+        info: from `model_info`.
+    """
     path = Path(path)
     _check_suffix(path)
     with atomic_write(path) as aside:
@@ -86,6 +98,10 @@ def halve_model(path: str | Path, out: str | Path) -> None:
     it is a float32 model whose kernels are rounded, by a part in 2048 at most for all but the least of them.
     The info gains ``halved_from``, the SHA-256 of the whole file, by which quantized models and files made from it are
     known.
+
+    Args:
+        path: a `.keras` file, float or quantized.
+        out: the new `.keras` file.
     """
     path, out = Path(path), Path(out)
     _check_suffix(out)

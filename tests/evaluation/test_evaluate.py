@@ -14,7 +14,8 @@ from edgeface.cli import main
 from edgeface.crop import square_crop
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError
-from edgeface.evaluation.evaluate import check_markup, evaluate, prepare, protocol_for, save_ced
+from edgeface.evaluation.ced_plot import save_ced
+from edgeface.evaluation.evaluate import check_markup, evaluate, prepare, protocol_for
 from edgeface.evaluation.networks import load_network, markups_of, pick_markup
 from edgeface.evaluation.protocols import PROTOCOLS
 from edgeface.models.io import model_info, save_model

@@ -74,9 +74,7 @@ def embed_faces(entries: Sequence[Entry]) -> list[Entry]:
         found.append(replace(entry, scores=tuple(scores)))
     if not any(face["picture"] for e in found for s in e.scores for face in s.row["worst"]):
         folders = sorted({str(e.path.parent) for e in entries})
-        raise InputError(
-            f"{', '.join(folders)} must hold pictures that `edgeface parity` saved. Received: none"
-        )
+        raise InputError(f"{', '.join(folders)} must hold pictures that `edgeface parity` saved. Received: none")
     return found
 
 

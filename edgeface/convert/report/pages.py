@@ -24,7 +24,12 @@ TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 
 
 def write_report(report: dict[str, Any], out: str | Path) -> list[Path]:
-    """report.json, report.md and report.html in the folder; the page needs no other file."""
+    """report.json, report.md and report.html in the folder; the page needs no other file.
+
+    Args:
+        report: from `build_report`.
+        out: the folder.
+    """
     out = Path(out)
     paths = [out / f"report.{kind}" for kind in ("json", "md", "html")]
     write_json(paths[0], report)
