@@ -104,7 +104,7 @@ class _World:
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(3))
     faces: list[np.ndarray] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
-    looks: list[list[tuple[float, ...]]] = field(default_factory=list)
+    detections: list[list[tuple[float, ...]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         labels = sample_labels(2_000_000_001, 128).landmarks_px
@@ -115,7 +115,7 @@ class _World:
 
     def set(self, n: int, faces: list[tuple[float, float, float, float]]) -> None:
         """Frame n and who is in it; nothing is asked yet."""
-        self.frame, self.faces, self.calls, self.detections_run = n, [], [], []
+        self.frame, self.faces, self.calls, self.detections = n, [], [], []
         for x, y, size, lean in faces:
             turn = Crop((0, 0), 1, -lean).matrix(1)[:, :2]
             self.faces.append((size * self._shape @ turn.T + (x, y)).astype(np.float32))
@@ -154,7 +154,7 @@ class _World:
             box = face_box({self.markup: face})
             dx, dy = self.rng.normal(scale=3, size=2)
             boxes.append(Box(box.x0 + dx, box.y0 + dy, box.x1 + dx, box.y1 + dy))
-        self.detections_run.append([box.as_xyxy() for box in boxes])
+        self.detections.append([box.as_xyxy() for box in boxes])
         return [SimpleNamespace(box=box) for box in boxes]
 
 
@@ -185,12 +185,12 @@ def _recorded(
             {
                 "time_s": n / 25,
                 "calls": world.calls,
-                "looks": world.looks,
+                "detections": world.detections,
                 "shown": [
                     {
                         "id": tracked.id,
                         "frames": tracked.frames,
-                        "doubt": tracked.lost_score if np.isfinite(tracked.lost_score) else None,
+                        "lost_score": tracked.lost_score if np.isfinite(tracked.lost_score) else None,
                         "box": tracked.face.box.as_xyxy(),
                         "landmarks_px": tracked.face.landmarks_px.tolist(),
                         "pose_deg": tracked.face.pose.as_array().tolist(),
@@ -208,9 +208,9 @@ def _recorded(
         "width": WIDTH,
         "height": HEIGHT,
         "scale": SCALE,
-        "look_every": config.detect_every,
+        "detect_every": config.detect_every,
         "patience": config.patience,
-        "unseen": config.max_missed,
+        "max_missed": config.max_missed,
         "max_faces": config.max_faces,
         "upright": config.upright,
         "smoothing": None if smooth is None else [smooth.min_cutoff_hz, smooth.beta],

@@ -102,7 +102,7 @@ def test_the_golden_test_can_fail(classes, golden_folder, tmp_path):
     document["smoothing"][0]["frames"][20]["expected_px"][3][1] += 0.002
     call = next(frame["calls"][0] for frame in document["tracks"][0]["frames"][3:] if frame["calls"])
     call["center"] = [call["center"][0] + 0.01, call["center"][1]]
-    document["tracks"][1]["frames"][10]["looks"].append([0, 0, 9, 9])
+    document["tracks"][1]["frames"][10]["detections"].append([0, 0, 9, 9])
     document["axes"][1]["axes"][0][0] += 1e-4
     document["markups"]["ibug68"]["groups"]["jaw"][3] = 7
     document["markups"]["aflw21"]["lines"]["ears"] = document["markups"]["aflw21"]["groups"]["ears"]
@@ -119,7 +119,7 @@ def test_the_golden_test_can_fail(classes, golden_folder, tmp_path):
         "FAIL landmarks (models)",
         "FAIL smoothed landmarks",
         "FAIL tracked crops",
-        "frame 10: looks must be",
+        "frame 10: detections must be",
         "FAIL pose axes",
         "FAIL groups of ibug68",
         "FAIL lines of aflw21",

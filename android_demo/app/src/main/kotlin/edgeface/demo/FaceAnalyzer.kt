@@ -4,7 +4,7 @@ import androidx.camera.core.ImageProxy
 import edgeface.core.Box
 import edgeface.core.Frame
 import edgeface.core.OneEuro
-import edgeface.core.Tracked
+import edgeface.core.TrackedFace
 import edgeface.core.Tracker
 import edgeface.core.TrackerConfig
 
@@ -14,7 +14,7 @@ class Scene(
     val imageHeight: Int,
     /** Whether a front camera took it, whose picture the screen mirrors. */
     val front: Boolean,
-    val faces: List<Tracked>,
+    val faces: List<TrackedFace>,
     val runner: ModelRunner,
     val times: Times,
 )

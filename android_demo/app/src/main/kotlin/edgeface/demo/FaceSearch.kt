@@ -4,8 +4,8 @@ import android.graphics.Bitmap
 import android.graphics.PointF
 import android.media.FaceDetector
 import edgeface.core.Box
+import edgeface.core.Detector
 import edgeface.core.EyePair
-import edgeface.core.Finder
 import edgeface.core.Frame
 import edgeface.core.Viewport
 
@@ -14,7 +14,7 @@ import edgeface.core.Viewport
  * pairs of eyes, so upright and nearly frontal faces alone; where it fails, a tap on the face does it ([seed]). From
  * there on the landmarks lead.
  */
-class FaceSearch : Finder {
+class FaceSearch : Detector {
     /** The image to search; set it once a frame. */
     var frame = Frame()
 
@@ -32,7 +32,7 @@ class FaceSearch : Finder {
         seed = box
     }
 
-    override fun find(): List<Box> {
+    override fun detect(): List<Box> {
         seed?.let { box ->
             seed = null
             return listOf(box)

@@ -9,21 +9,21 @@ interface Predictor {
 }
 
 /** What a [Tracker] asks for faces: tight boxes of the 68 points, in pixels of the upright image. */
-fun interface Finder {
-    fun find(): List<Box>
+fun interface Detector {
+    fun detect(): List<Box>
 }
 
-/** When to look for faces, and when to give one up. */
+/** When to run the detector, and when to give a face up. */
 data class TrackerConfig(
     /**
-     * Frames between two looks while all is well. Null: it looks only where there is nothing to follow, or in
-     * doubt.
+     * Frames between two runs of the detector while every face is certain. Null: it runs only where there is no
+     * face to follow, or an uncertain one.
      */
-    val lookEvery: Int? = 15,
-    /** Frames that a doubted face may stay unconfirmed. */
+    val detectEvery: Int? = 15,
+    /** Frames that an uncertain face may stay unconfirmed. */
     val patience: Int = 5,
-    /** How many times [lookEvery] a face of which the landmarks are sure may go unfound. */
-    val unseen: Int = 4,
+    /** Periods of [detectEvery] that a face with certain landmarks may go undetected. */
+    val maxMissed: Int = 4,
     val maxFaces: Int = 16,
     /** Turn the crop with a leaning head. */
     val upright: Boolean = false,
@@ -31,20 +31,23 @@ data class TrackerConfig(
     val smoothing: OneEuro? = null,
 ) {
     init {
-        val all = listOf(lookEvery ?: 1, patience, unseen, maxFaces)
+        val all = listOf(detectEvery ?: 1, patience, maxMissed, maxFaces)
         must(all.all { it >= 1 }, "tracker's numbers", "at least 1", all)
     }
 }
 
-/** A face of this frame and which one it is; [face] is overwritten by the next frame. */
-class Tracked(val id: Int, val face: Face, val box: Box, val frames: Int, val doubt: Double)
+/**
+ * A face of this frame and which one it is; [face] is overwritten by the next frame. [lostScore]: the ratio of its
+ * mean spread to its own usual one; NaN without a spread.
+ */
+class TrackedFace(val id: Int, val face: Face, val box: Box, val frames: Int, val lostScore: Double)
 
 /**
- * Faces followed through a video: the next frame's crop from this frame's landmarks, the finder only when in doubt. The
- * same decisions as `edgeface/runtime/tracker.py`. Frames have an order: one thread.
+ * Faces followed through a video: the next frame's crop from this frame's landmarks, the detector only where needed.
+ * The same decisions as `edgeface/runtime/tracker.py`. Frames have an order: one thread.
  *
  * How sure a frame is, its spread says: on a face it stays near the value that the same face had when it was found, and
- * grows once the face has left the crop. Above [Tuned.LOST_RATIO] times its own level a face is doubted.
+ * grows once the face has left the crop. Above [Tuned.LOST_RATIO] times its own level a face is uncertain.
  */
 class Tracker(private val predictor: Predictor, private val config: TrackerConfig = TrackerConfig()) {
     private val card = predictor.card
@@ -53,30 +56,30 @@ class Tracker(private val predictor: Predictor, private val config: TrackerConfi
     private val tracks = ArrayList<Track>()
     private var nextId = 1
     private var frame = 0
-    private var looked = 0
+    private var detected = 0
     private var width = 0
     private var height = 0
 
     /** The faces of the next upright frame, oldest first. */
-    fun update(width: Int, height: Int, timeS: Double, finder: Finder): List<Tracked> {
+    fun update(width: Int, height: Int, timeS: Double, detector: Detector): List<TrackedFace> {
         this.width = width
         this.height = height
         frame++
         for (track in tracks) follow(track)
-        val due = config.lookEvery != null && frame - looked >= config.lookEvery
-        if (due || tracks.isEmpty() || tracks.any { it.unsure > 0 }) look(finder)
+        val due = config.detectEvery != null && frame - detected >= config.detectEvery
+        if (due || tracks.isEmpty() || tracks.any { it.unsure > 0 }) detect(detector)
         tracks.removeAll { givenUp(it) }
         dropTwins()
         return tracks.filter { it.unsure == 0 }.map { it.shown(timeS) }
     }
 
-    /** This frame's face from the last one's landmarks; a doubted one keeps its last good box. */
+    /** This frame's face from the last one's landmarks; an uncertain one keeps its last good box. */
     private fun follow(track: Track) {
         track.frames++
         val box = track.box
         if (!decoder.hasLandmarks || !predict(track, box, track.angleDeg)) return track.take(null)
         val moved = track.next(box)
-        // So far from where it was that the crop cuts into it: a second look at where it is now.
+        // So far from where it was that the crop cuts into it: predicted once more where it is now.
         val far = moved != null && box.iou(moved.box) < Tuned.MOVED && predict(track, moved.box, moved.angleDeg)
         track.take(if (far) moved.box else box)
     }
@@ -93,9 +96,9 @@ class Tracker(private val predictor: Predictor, private val config: TrackerConfi
         return true
     }
 
-    private fun look(finder: Finder) {
-        looked = frame
-        val boxes = finder.find()
+    private fun detect(detector: Detector) {
+        detected = frame
+        val boxes = detector.detect()
         val pairs = matched(tracks.map { it.box }, boxes)
         for ((number, track) in tracks.withIndex()) {
             val found = pairs[number] ?: continue
@@ -121,9 +124,9 @@ class Tracker(private val predictor: Predictor, private val config: TrackerConfi
     }
 
     private fun givenUp(track: Track): Boolean {
-        val every = config.lookEvery
-        val unseen = every != null && frame - track.seen > every * config.unseen
-        return unseen || track.unsure > config.patience
+        val every = config.detectEvery
+        val missed = every != null && frame - track.seen > every * config.maxMissed
+        return missed || track.unsure > config.patience
     }
 
     /** Two tracks that have come to follow one face: the older stays. */
@@ -143,20 +146,20 @@ class Tracker(private val predictor: Predictor, private val config: TrackerConfi
         private var cutFrom = box
         var angleDeg = 0.0
         var level = Double.NaN
-        var doubt = Double.NaN
+        var lostScore = Double.NaN
         var frames = 1
         var unsure = 0
 
         /**
          * A frame's answer, cut [from] a box; null or an unlikely one leaves the box where it was and the
-         * face in doubt.
+         * face uncertain.
          */
         fun take(from: Box?) {
             val spread = if (from == null || !decoder.hasSpread) Double.NaN else mean(face.spread)
             if (level.isNaN() && spread.isFinite()) level = spread
-            doubt = if (level.isNaN() || level == 0.0) Double.NaN else spread / level
+            lostScore = if (level.isNaN() || level == 0.0) Double.NaN else spread / level
             val next = from?.let(::next)
-            if (next == null || doubt > Tuned.LOST_RATIO) {
+            if (next == null || lostScore > Tuned.LOST_RATIO) {
                 unsure++
                 return
             }
@@ -176,12 +179,12 @@ class Tracker(private val predictor: Predictor, private val config: TrackerConfi
             return faceBox.next(face.landmarks, if (decoder.hasSpread) face.spread else null, from, config.upright)
         }
 
-        fun shown(timeS: Double): Tracked {
-            val smoothing = config.smoothing ?: return Tracked(id, face, cutFrom, frames, doubt)
+        fun shown(timeS: Double): TrackedFace {
+            val smoothing = config.smoothing ?: return TrackedFace(id, face, cutFrom, frames, lostScore)
             val out = shown ?: Face(card.points).also { shown = it }
             val filter = smoother ?: FaceSmoother(smoothing, card.points).also { smoother = it }
             filter.smooth(face, timeS, cutFrom.size, out)
-            return Tracked(id, out, cutFrom, frames, doubt)
+            return TrackedFace(id, out, cutFrom, frames, lostScore)
         }
     }
 

@@ -45,13 +45,15 @@ fun checkTracks(folder: GoldenFolder, report: Report) {
     }
 }
 
-private fun compare(want: Case, got: Tracked, where: String, report: Report) {
+private fun compare(want: Case, got: TrackedFace, where: String, report: Report) {
     val landmarks = worst(want.numbers("landmarks_px")!!, got.face.landmarks)
     report.difference("tracked landmarks", SMOOTH_PIXELS, "px", landmarks, where)
     val pose = worst(want.numbers("pose_deg")!!, got.face.poseDeg)
     report.difference("tracked pose", SMOOTH_DEGREES, "degrees", pose, where)
-    report.same("$where: doubt is known", want.fields["doubt"] != null, !got.doubt.isNaN())
-    want.fields["doubt"]?.let { report.difference("doubt", 1e-5, "", abs(it as Double - got.doubt), where) }
+    report.same("$where: lost score is known", want.fields["lost_score"] != null, !got.lostScore.isNaN())
+    want.fields["lost_score"]?.let {
+        report.difference("lost score", 1e-5, "", abs(it as Double - got.lostScore), where)
+    }
     val box = floatArrayOf(got.box.x0.toFloat(), got.box.y0.toFloat(), got.box.x1.toFloat(), got.box.y1.toFloat())
     report.difference("tracked boxes", CROP_PIXELS, "px", worst(want.numbers("box")!!, box), where)
 }
@@ -76,33 +78,33 @@ private fun cardOf(case: Case): Card {
 }
 
 private fun configOf(case: Case) = TrackerConfig(
-    lookEvery = (case.fields["look_every"] as Double?)?.toInt(),
+    detectEvery = (case.fields["detect_every"] as Double?)?.toInt(),
     patience = case.int("patience"),
-    unseen = case.int("unseen"),
+    maxMissed = case.int("max_missed"),
     maxFaces = case.int("max_faces"),
     upright = case.fields["upright"] as Boolean,
     smoothing = case.numbers("smoothing")?.let { OneEuro(it[0], it[1]) },
 )
 
 /** Gives the recorded answers, and reports every question that was not the recorded one. */
-private class Replay(override val card: Card, private val report: Report) : Predictor, Finder {
+private class Replay(override val card: Card, private val report: Report) : Predictor, Detector {
     private var where = ""
     private var calls = emptyList<Case>()
-    private var looks = emptyList<List<Double>>()
+    private var detections = emptyList<List<Double>>()
     private var asked = 0
-    private var looked = 0
+    private var detected = 0
 
     fun begin(frame: Case, where: String) {
         this.where = where
         calls = frame.cases("calls")
-        looks = (frame.fields["looks"] as List<*>).map { Case.flat(it) }
+        detections = (frame.fields["detections"] as List<*>).map { Case.flat(it) }
         asked = 0
-        looked = 0
+        detected = 0
     }
 
     fun end() {
         report.same("$where: crops", calls.size, asked)
-        report.same("$where: looks", looks.size, looked)
+        report.same("$where: detections", detections.size, detected)
     }
 
     override fun predict(crop: Crop, face: Face) {
@@ -116,8 +118,8 @@ private class Replay(override val card: Card, private val report: Report) : Pred
         fill(face, call)
     }
 
-    override fun find(): List<Box> {
-        looked++
-        return looks.getOrNull(looked - 1).orEmpty().chunked(4).map { Box(it[0], it[1], it[2], it[3]) }
+    override fun detect(): List<Box> {
+        detected++
+        return detections.getOrNull(detected - 1).orEmpty().chunked(4).map { Box(it[0], it[1], it[2], it[3]) }
     }
 }
