@@ -1,6 +1,6 @@
 """Boxes in pixels, and the face box: the tight box of the 68 points, or an estimate of it where a dataset has fewer.
 
-Crops and box normalisers start from this box, so faces of every dataset are framed alike.
+Crops and box normalizers start from this box, so faces of every dataset are framed alike.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Box:
 
     @property
     def size(self) -> float:
-        """sqrt(w * h), the AFLW2000-3D normaliser."""
+        """sqrt(w * h), the AFLW2000-3D normalizer."""
         return math.sqrt(self.width * self.height)
 
     def as_xyxy(self) -> tuple[float, float, float, float]:
@@ -124,12 +124,17 @@ def face_box(landmarks_px: Mapping[str, np.ndarray]) -> Box:
 
 
 def five_points(points_px: np.ndarray, markup: str) -> np.ndarray:
-    """(5, 2) eye left, eye right, nose tip, mouth corners, from (K, 2) of a markup; NaN where unknown."""
+    """(5, 2) eye left, eye right, nose tip, mouth corners; NaN where unknown.
+
+    Args:
+        points_px: (K, 2) pixels, NaN where unknown.
+        markup: The name of their markup.
+    """
     points_px = np.asarray(points_px, np.float64)
     five = np.stack([_mean(points_px[list(group)]) for group in FIVE[markup]])
     if markup == "aflw21":
         # AFLW leaves out what is hidden. On a turned head the hidden mouth corner lies right behind the mouth's
-        # centre; without this the box drifts by 0.15 of its side at profile, 0.06 with it.
+        # center; without this the box drifts by 0.15 of its side at profile, 0.06 with it.
         hidden = ~np.isfinite(five).all(axis=1)
         if hidden[3] != hidden[4]:
             five[3 if hidden[3] else 4] = points_px[18]
@@ -143,6 +148,10 @@ def estimated_box(five_px: np.ndarray, rule: BoxRule = RULE) -> Box | None:
     distance: turning shrinks the second alone, nodding the first, so the sum holds where either would
     fail. How far the nose leaves the axis says how far the head is turned: the ellipse then grows and moves
     towards the back of the head.
+
+    Args:
+        five_px: (5, 2) as `five_points` gives them.
+        rule: The constants, fitted on faces that have both.
     """
     axes = face_axes(five_px, rule)
     if axes is None:

@@ -30,7 +30,7 @@ class IntegralHeatmap:
     """Standard deviation of the target Gaussian, in cells (CCR: 1)."""
 
     def grid(self) -> tuple[np.ndarray, np.ndarray]:
-        """Cell centres in [0, 1]: x (W,) and y (H,)."""
+        """Cell centers in [0, 1]: x (W,) and y (H,)."""
         x = (np.arange(self.width, dtype=np.float32) + 0.5) / self.width
         y = (np.arange(self.height, dtype=np.float32) + 0.5) / self.height
         return x, y
@@ -39,6 +39,10 @@ class IntegralHeatmap:
         """(..., K, 2) in [0, 1] -> Gaussian maps (..., H, W, K) with peak value near 1.
 
         A NaN or invisible point has an all-zero map (CCR section 4.2).
+
+        Args:
+            points: (..., K, 2) x, y.
+            visible: (..., K) bool. None: all that are not NaN.
         """
         points = np.asarray(points, np.float32)
         x, y = self.grid()
@@ -78,7 +82,7 @@ class IntegralHeatmap:
 
 @dataclass(frozen=True)
 class BinnedAngles:
-    """An angle <-> a distribution over bins; decoding is the mean of the bin centres (Hopenet; CCR section 3.1)."""
+    """An angle <-> a distribution over bins; decoding is the mean of the bin centers (Hopenet; CCR section 3.1)."""
 
     low_deg: float = -99.0
     high_deg: float = 99.0
@@ -89,14 +93,14 @@ class BinnedAngles:
         return (self.high_deg - self.low_deg) / self.bins
 
     def centers_deg(self) -> np.ndarray:
-        """(N,) bin centres. Decoding at the edges instead is a constant half-bin error."""
+        """(N,) bin centers. Decoding at the edges instead is a constant half-bin error."""
         return (self.low_deg + self.step_deg * (np.arange(self.bins) + 0.5)).astype(np.float32)
 
     def encode(self, angle_deg: np.ndarray) -> np.ndarray:
-        """(...) degrees -> (..., N) target distribution, linear between the two nearest centres.
+        """(...) degrees -> (..., N) target distribution, linear between the two nearest centers.
 
         So `decode` of its logarithm is exact, where a hard bin would be off by up to half a bin.
-        Beyond the outermost centres the nearest bin takes all. NaN gives NaN.
+        Beyond the outermost centers the nearest bin takes all. NaN gives NaN.
         """
         angle_deg = np.asarray(angle_deg, np.float32)
         position = np.clip((angle_deg - self.low_deg) / self.step_deg - 0.5, 0, self.bins - 1)

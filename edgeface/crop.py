@@ -1,6 +1,6 @@
 """Crops: the one place where pixels are moved.
 
-Pixel centres are at integers: the image's top-left corner is (-0.5, -0.5).
+Pixel centers are at integers: the image's top-left corner is (-0.5, -0.5).
 """
 
 from __future__ import annotations
@@ -31,7 +31,12 @@ class Crop:
             raise ValueError(f"crop must be finite with size > 0. Received: {self}")
 
     def matrix(self, side: int, mirror: bool = False) -> np.ndarray:
-        """(2, 3): image pixels -> pixels of the ``side`` x ``side`` crop (integer centres on both sides)."""
+        """(2, 3) affine: image pixels -> crop pixels, pixel centers at integers in both.
+
+        Args:
+            side: The crop's pixels along each side.
+            mirror: The crop is mirrored left to right.
+        """
         # Plain floats: in a camera loop a dozen small array operations would cost a tenth of a small network.
         scale, angle, middle = side / self.size, math.radians(self.angle_deg), (side - 1) / 2
         cos, sin = math.cos(angle) * scale, math.sin(angle) * scale
@@ -55,7 +60,7 @@ class Crop:
         return apply_affine(inverse, np.asarray(points, np.float64) - 0.5).astype(np.float32)
 
     def extract(self, image: np.ndarray, side: int) -> np.ndarray:
-        """The (side, side, C) crop of a uint8 image; beyond its edge the border is repeated."""
+        """The (side, side, C) crop of a uint8 image; ``side`` in pixels. Beyond the image its border is repeated."""
         return warp(image, self.matrix(side), side)
 
     def extract_rgba(self, image: np.ndarray, side: int) -> np.ndarray:
@@ -69,7 +74,13 @@ def apply_affine(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, side: int) -> np.ndarray:
-    """Resample by an image -> crop affine (2, 3): area-averaged where it shrinks below half, bilinear otherwise."""
+    """(side, side, C) by an affine: area-averaged where it shrinks below half, bilinear otherwise.
+
+    Args:
+        image: (H, W, C) uint8.
+        matrix: (2, 3) image pixels -> crop pixels.
+        side: The crop's pixels along each side.
+    """
     image, matrix = _averaged(image, matrix, side)
     out = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return out.reshape(side, side, -1)
@@ -143,10 +154,16 @@ def _shrunk(image: np.ndarray, shrunk: tuple[int, int], seen: tuple[int, int, in
 
 
 def square_crop(box: Box, scale: float = 1.3, angle_deg: float = 0.0) -> Crop:
-    """The crop rule of every released model, ``square``: centred on the box, side = scale * its longer side.
+    """The crop rule of every released model, ``square``: centered on the box, side = scale * its longer side.
 
-    The box is the tight box of the 68 points; a detector's box is first brought to that (see
-    `edgeface.runtime.detector`).
+    Args:
+        box: The tight box of the 68 points; a detector's box is first brought to that (see
+            `edgeface.runtime.detector`).
+        scale: Crop side / box side.
+        angle_deg: How far the crop's frame is turned, clockwise.
+
+    Raises:
+        ValueError: a box without a side.
     """
     side = max(box.width, box.height)
     if side <= 0:

@@ -59,15 +59,18 @@ def sha256(path: str | Path) -> str:
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
+    """Writes a file whole or not at all (`atomic_write`)."""
     with atomic_write(path) as aside:
         aside.write_bytes(data)
 
 
 def write_text(path: str | Path, text: str) -> None:
+    """Writes UTF-8 whole or not at all (`atomic_write`)."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: str | Path, value: Any) -> None:
+    """Writes indented JSON whole or not at all; ValueError on a number that is not finite."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 

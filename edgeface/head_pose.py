@@ -79,10 +79,14 @@ def mirror(pose_deg: np.ndarray) -> np.ndarray:
 
 
 def turn_pose(pose_deg: np.ndarray, angle_deg: float) -> np.ndarray:
-    """(3,) degrees -> the pose seen in a crop whose frame is turned by ``angle_deg`` (`Crop.angle_deg`: clockwise).
+    """(3,) float32 degrees: the pose as it is seen in a turned crop.
 
     For a frontal face that is roll - angle. Of a partial pose (AFLW's yaw alone) only the yaw is kept, turned as if
     pitch were 0; it may lie beyond 90 degrees.
+
+    Args:
+        pose_deg: (3,) yaw, pitch, roll in the image.
+        angle_deg: How far the crop's frame is turned, clockwise (`Crop.angle_deg`).
     """
     pose = np.asarray(pose_deg, np.float64)
     if angle_deg == 0:
@@ -100,7 +104,12 @@ def turn_pose(pose_deg: np.ndarray, angle_deg: float) -> np.ndarray:
 
 
 def geodesic_deg(pred_deg: np.ndarray, true_deg: np.ndarray) -> np.ndarray:
-    """The angle in degrees of the rotation between two poses, (..., 3) each -> (...)."""
+    """(...) degrees: the angle of the rotation between two poses.
+
+    Args:
+        pred_deg: (..., 3) yaw, pitch, roll.
+        true_deg: (..., 3), the same.
+    """
     relative = to_matrix(pred_deg) @ np.swapaxes(to_matrix(true_deg), -1, -2)
     # atan2 of sine and cosine: arccos alone loses half the digits near zero.
     axis = np.stack(

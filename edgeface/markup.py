@@ -125,7 +125,7 @@ AFLW21 = Markup(
 """AFLW, 21 points, only the visible ones annotated (Köstinger et al., ICCVW 2011)."""
 
 MTFL5 = Markup("mtfl5", 5, (1, 0, 2, 4, 3), None, {"eyes": (0, 1), "nose": (2,), "mouth": (3, 4)})
-"""Eye centres, nose tip, mouth corners (MTFL, Zhang et al., ECCV 2014; CelebA alike)."""
+"""Eye centers, nose tip, mouth corners (MTFL, Zhang et al., ECCV 2014; CelebA alike)."""
 
 LFW10 = Markup(
     "lfw10",

@@ -81,7 +81,18 @@ def bench(
     delegate: str | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Bench:
-    """Times ``runs`` inferences and as many predictions on noise: what is in a picture does not change the work."""
+    """Times inferences and predictions on noise: what is in a picture does not change the work.
+
+    Args:
+        model: A packaged model's name or a file's path.
+        runs: How many inferences, and as many predictions.
+        threads: How many threads the interpreter uses.
+        delegate: The path of a delegate's shared library.
+        clock: Seconds, rising.
+
+    Raises:
+        InputError: a model or delegate that does not load, or no runs.
+    """
     if runs < 1:
         raise InputError(f"runs must be at least 1. Received: {runs}")
     path = zoo.resolve(model)

@@ -18,7 +18,7 @@ from edgeface.runtime.download import yunet_file
 from edgeface.runtime.predictor import check_image
 from edgeface.runtime.quiet import quiet_opencv
 
-# Least squares on 1404 faces of 300W train and AFLW: a side's distance from the centre of YuNet's box, in units of
+# Least squares on 1404 faces of 300W train and AFLW: a side's distance from the center of YuNet's box, in units of
 # sqrt(w * h). On 472 held-out faces (300W test, AFLW2000-3D) the result overlaps the tight box of the 68 points with
 # a mean IoU of 0.87; YuNet's own box, which has the forehead in it, with 0.70.
 _SIDE = (0.119, 0.367, 0.200, 0.052, 0.092)
@@ -95,7 +95,7 @@ class FaceDetector:
         with self._lock:
             self._detector.setInputSize(size)
             _, found = self._detector.detect(bgr)
-        # YuNet counts from the corner of the first pixel, we from its centre.
+        # YuNet counts from the corner of the first pixel, we from its center.
         fx, fy = width / size[0], height / size[1]
         faces = []
         for row in [] if found is None else found.tolist():
@@ -108,7 +108,15 @@ class FaceDetector:
 
 
 def tight_box(yunet_box: Box, points_px: np.ndarray) -> Box:
-    """YuNet's box and its five points (5, 2) px -> an estimate of the tight box of the 68 points."""
+    """An estimate of the tight box of the 68 points from what YuNet gives.
+
+    Args:
+        yunet_box: YuNet's own box, pixels.
+        points_px: (5, 2) its eyes, nose and mouth corners, pixels.
+
+    Raises:
+        InputError: a box without a size.
+    """
     size = yunet_box.size
     if size <= 0:
         raise InputError(f"a detected box must have a width and a height. Received: {yunet_box.as_xyxy()}")

@@ -46,7 +46,15 @@ def draw_landmarks(
 ) -> None:
     """Points and the lines of their groups; a hidden point is a gray ring, a NaN point is left out.
 
-    landmarks_px: (K, 2) px; visible: (K,) bool; spread_px: (K,) px, drawn as a thin circle of that radius.
+    Args:
+        image: (H, W, 3) uint8, drawn on in place.
+        landmarks_px: (K, 2) pixels.
+        markup: The markup of the K points, or its name.
+        visible: (K,) bool. None: all are visible.
+        spread_px: (K,) pixels, drawn as a thin circle of that radius. None: no circles.
+
+    Raises:
+        InputError: an image or an array of another shape or type.
     """
     _check_image(image)
     scheme = markup_named(markup) if isinstance(markup, str) else markup
@@ -87,9 +95,13 @@ def axes_on_screen(pose_deg: np.ndarray | HeadPose) -> np.ndarray:
 
 
 def draw_axes(image: np.ndarray, pose_deg: np.ndarray | HeadPose, center: tuple[float, float], size: float) -> None:
-    """The face's axes from ``center`` px, ``size`` px long: x red, y green, z blue. A NaN pose draws nothing.
+    """The face's axes: x red, y green, z blue. A NaN pose draws nothing.
 
-    pose_deg: (3,) yaw, pitch, roll in degrees, or a HeadPose.
+    Args:
+        image: (H, W, 3) uint8, drawn on in place.
+        pose_deg: (3,) yaw, pitch, roll in degrees, or a HeadPose.
+        center: Where the axes start, pixels.
+        size: Length of an axis, pixels.
     """
     _check_image(image)
     axes = axes_on_screen(pose_deg)
@@ -104,7 +116,13 @@ def draw_axes(image: np.ndarray, pose_deg: np.ndarray | HeadPose, center: tuple[
 
 
 def draw_box(image: np.ndarray, box: Box, color: Color = BOX_COLOR) -> None:
-    """The box's outline."""
+    """The outline of a box.
+
+    Args:
+        image: (H, W, 3) uint8, drawn on in place.
+        box: Pixels.
+        color: In the image's own channel order.
+    """
     _check_image(image)
     corners = np.clip(np.array(box.as_xyxy()).reshape(2, 2), -_FAR, _FAR)
     thick = max(1, round(min(image.shape[:2]) / 400))

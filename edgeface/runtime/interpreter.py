@@ -43,7 +43,12 @@ def interpreter_class() -> type:
 
 
 def quantize(values: np.ndarray, spec: InputSpec) -> np.ndarray:
-    """Raw 0..255 values as the input tensor holds them."""
+    """What an input tensor holds for raw values.
+
+    Args:
+        values: Any shape, 0..255.
+        spec: The input's dtype, scale and zero point.
+    """
     if spec.scale is None:
         return values.astype(spec.dtype)
     if spec.dtype == "uint8" and spec.scale == 1.0 and spec.zero_point == 0:
@@ -53,7 +58,12 @@ def quantize(values: np.ndarray, spec: InputSpec) -> np.ndarray:
 
 
 def dequantize(stored: np.ndarray, spec: OutputSpec) -> np.ndarray:
-    """An output tensor's real values, float32."""
+    """The real values of an output tensor, float32.
+
+    Args:
+        stored: Any shape, as the tensor holds it.
+        spec: The output's dtype, scale and zero point.
+    """
     if spec.scale is None:
         return stored if spec.dtype == "float32" else stored.astype(np.float32)
     return (stored.astype(np.float32) - spec.zero_point) * np.float32(spec.scale)
@@ -67,9 +77,16 @@ class TFLiteModel:
     """
 
     def __init__(self, path: str | Path, threads: int = 1, delegate: str | Path | None = None) -> None:
-        """threads: of the interpreter (XNNPACK). delegate: a shared library such as libedgetpu.so.1.
+        """Loads a file, after its hash and its tensors are checked against its card.
 
-        InputError: no such file, not a `.tflite`, no card in it, damaged, or not what its card says; no such delegate.
+        Args:
+            path: A `.tflite` with a card inside.
+            threads: How many threads the interpreter (XNNPACK) uses.
+            delegate: The path of a delegate's shared library, such as libedgetpu.so.1.
+
+        Raises:
+            InputError: no such file, not a `.tflite`, no card in it, damaged, or not what its card says; no such
+                delegate.
         """
         if threads < 1:
             raise InputError(f"threads must be at least 1. Received: {threads}")
@@ -105,7 +122,7 @@ class TFLiteModel:
             Those of ``landmarks`` (K, 2) in the crop's [0, 1], ``pose`` (3,) degrees and ``spread`` (K,) in crop widths
             that the file computes.
         """
-        return self._decode(self.run(crop))
+        return self.decode(self.run(crop))
 
     def run(self, crop: np.ndarray, *, raw: bool = False) -> dict[str, np.ndarray]:
         """The file's own outputs by role, batch axis kept.
@@ -131,8 +148,8 @@ class TFLiteModel:
             stored = {role: self._interpreter.get_tensor(index) for role, index in self._outputs.items()}
         return stored if raw else {role: dequantize(stored[role], spec) for role, spec in self.card.outputs.items()}
 
-    def _decode(self, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """What `run` gave -> landmarks, pose, spread without the batch axis."""
+    def decode(self, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What `infer` gives, from the outputs of `run` or of another runtime: real values by role, batch of 1."""
         answer = {role: outputs[role][0] for role in ("landmarks", "pose", "spread") if role in outputs}
         rule = self.card.decode
         if "maps" in outputs:

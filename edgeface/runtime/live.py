@@ -47,7 +47,18 @@ def run(
     limit: int | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Summary:
-    """limit: frames at most. Ctrl-C and a lost source end it with a summary; InputError where nothing can be read."""
+    """Frames -> faces -> outputs, until the source ends; Ctrl-C and a lost source end it with a summary, too.
+
+    Args:
+        source: What `edgeface.open_source` gives.
+        tracker: Follows the faces.
+        outputs: Each gets every frame with its faces; one that answers False ends the run.
+        limit: Frames at most. None: all.
+        clock: Seconds, rising.
+
+    Raises:
+        InputError: nothing can be read from the source.
+    """
     spent = {"read": 0.0, "track": 0.0, "write": 0.0}
     count, ended, reason = 0, "end", ""
     started = clock()

@@ -74,7 +74,7 @@ class CsvRows:
 
 @contextmanager
 def csv_file(path: str | Path, markup: str) -> Iterator[CsvRows]:
-    """Under its name once it is whole."""
+    """A CSV file of faces; it gets its name once it is whole."""
     with atomic_write(path) as aside, open(aside, "w", newline="") as stream:
         yield CsvRows(stream, markup)
 
@@ -130,7 +130,16 @@ class VideoOut:
 
 @contextmanager
 def video_file(path: str | Path, fps: float, drawn: Drawn) -> Iterator[VideoOut]:
-    """Under its name once it is closed."""
+    """A video of the frames with their faces drawn; it gets its name once it is closed.
+
+    Args:
+        path: Its suffix, one of `VIDEO_CODECS`, chooses the format.
+        fps: Frames a second.
+        drawn: Draws the faces.
+
+    Raises:
+        InputError: another suffix, or a folder that cannot be written to.
+    """
     path = Path(path)
     if path.suffix.lower() not in VIDEO_CODECS:
         raise InputError(f"--out must end in one of {', '.join(VIDEO_CODECS)}. Received: {path}")

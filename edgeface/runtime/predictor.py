@@ -115,6 +115,11 @@ class Predictor:
         """The face in a given crop of a checked image: for crops that are turned (see `edgeface.runtime.tracker`).
 
         The pose is turned back, so it is the head's in the image whatever the crop's angle.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, not checked here.
+            crop: The square that the network sees.
+            box: Recorded in the face: what the crop was made from.
         """
         answer = self.model.infer(cut(image, crop, self.model.card.input.side, self.model.card.input.channels))
         landmarks, pose = answer.get("landmarks"), answer.get("pose")
@@ -130,7 +135,14 @@ class Predictor:
 
 
 def cut(image: np.ndarray, crop: Crop, side: int, channels: int) -> np.ndarray:
-    """The model's input pixels: uint8 (side, side, channels); one channel is OpenCV's gray."""
+    """The model's input pixels: uint8 (side, side, channels); one channel is OpenCV's gray.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        crop: Where in it.
+        side: Pixels of the model's input.
+        channels: 1 or 3.
+    """
     stored, bgr = stored_order(image)  # a video's frame: only the crop's pixels are reordered
     pixels = crop.extract_rgba(stored, side)
     if channels == 1:
@@ -138,10 +150,16 @@ def cut(image: np.ndarray, crop: Crop, side: int, channels: int) -> np.ndarray:
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB if bgr else cv2.COLOR_RGBA2RGB)
 
 
-def frame_box(image: np.ndarray, scale: float) -> Box:
-    """The box whose square crop is the whole image, border repeated along the shorter side."""
+def frame_box(image: np.ndarray, scale: float, *, inside: bool = False) -> Box:
+    """The box in the middle of an image whose square crop fills it.
+
+    Args:
+        image: (H, W, ...).
+        scale: The model's crop scale: crop side / box side.
+        inside: The crop's side is the image's shorter one; otherwise the longer one, with the border repeated beyond.
+    """
     height, width = image.shape[:2]
-    half = max(height, width) / scale / 2
+    half = (min if inside else max)(height, width) / scale / 2
     x, y = (width - 1) / 2, (height - 1) / 2
     return Box(x - half, y - half, x + half, y + half)
 
@@ -165,7 +183,15 @@ def check_image(image: np.ndarray) -> None:
 
 
 def checked_box(box: Box | Sequence[float], image: np.ndarray) -> Box:
-    """The box; InputError unless it is finite, has a size and overlaps the image."""
+    """The box, once it is known to be finite, to have a size and to overlap the image.
+
+    Args:
+        box: x0, y0, x1, y1, pixels.
+        image: (H, W, 3).
+
+    Raises:
+        InputError: it is not.
+    """
     if not isinstance(box, Box):
         try:
             values = np.asarray(box, np.float64)

@@ -65,7 +65,12 @@ def csv_header(markup: Markup | str) -> list[str]:
 
 
 def csv_row(face: Face, markup: Markup | str) -> list[str]:
-    """One face; empty where the model does not compute it, or it is not finite."""
+    """One face as text, column by column as in `csv_header`.
+
+    Args:
+        face: A value that the model does not compute or that is not finite is an empty string.
+        markup: The markup of its landmarks, or its name.
+    """
     size = (markup_named(markup) if isinstance(markup, str) else markup).size
     pose = np.full(3, np.nan) if face.pose is None else face.pose.as_array()
     spread = np.nan if face.spread is None else face.spread_px.mean()

@@ -20,7 +20,7 @@ from edgeface.box import FULL, Box, face_box
 from edgeface.crop import Crop, square_crop
 from edgeface.errors import InputError
 from edgeface.markup import MARKUPS
-from edgeface.runtime.predictor import Face, Predictor, check_image, checked_box
+from edgeface.runtime.predictor import Face, Predictor, check_image, checked_box, frame_box
 from edgeface.runtime.smoothing import FaceSmoother, OneEuro
 
 LOST_RATIO = 1.25
@@ -31,7 +31,7 @@ SAME_FACE = 0.3
 landmarks' own by far more (0.87 on average)."""
 MOVED = 0.85
 """IoU of the boxes of two frames below which a face has moved so far that it is predicted once more, in a crop that is
-centred on it; a crop has a margin of some 15 % of the box on each side."""
+centered on it; a crop has a margin of some 15 % of the box on each side."""
 HIDDEN = 2.0
 """Spread over the face's median, above which a point is taken for hidden, in markups that mark only what is seen
 (aflw21): about twice is where a turned head's two sides part."""
@@ -57,9 +57,7 @@ class FixedBox:
     def detect(self, image: np.ndarray) -> list[FixedBox]:
         if self.box is not None:
             return [self]
-        height, width = image.shape[:2]
-        half, x, y = min(height, width) / self.scale / 2, (width - 1) / 2, (height - 1) / 2
-        return [FixedBox(Box(x - half, y - half, x + half, y + half))]
+        return [FixedBox(frame_box(image, self.scale, inside=True))]
 
 
 @dataclass(frozen=True)
@@ -244,7 +242,7 @@ class _Track:
         self.take(face, frame)
 
     def take(self, face: Face | None, frame: tuple[Box, float] | None) -> None:
-        """A frame's answer and where it leads; none, or an unlikely one, leaves box and face as they were, in doubt."""
+        """A frame's answer and where it leads; none, or an unlikely one, leaves both as they were, uncertain."""
         spread = math.nan if face is None or face.spread is None else sum(face.spread.tolist()) / len(face.spread)
         if self.level is None and math.isfinite(spread):
             self.level = spread
@@ -262,7 +260,12 @@ def next_frame(face: Face, markup: str, upright: bool = False) -> tuple[Box, flo
     """The next frame's box and crop angle from this frame's landmarks; None where they are no face.
 
     The box is the one that the model's training crops start from (`edgeface.box.face_box`): the tight box of the
-    68 points, or its estimate from fewer. With ``upright`` it is tight in a frame turned with the eyes.
+    68 points, or its estimate from fewer.
+
+    Args:
+        face: This frame's face.
+        markup: The name of its landmarks' markup.
+        upright: The box is tight in a frame turned with the eyes; otherwise the angle is 0.
     """
     if face.landmarks_px is None:
         return None
