@@ -89,6 +89,7 @@ def test_edge_presets_keep_the_contract(name):
     assert f"{count_parameters(model):,}" in summary_table(model)
 
 
+@pytest.mark.slow
 def test_sizes_are_ordered():
     for network in ("acdc", "ccr"):
         macs = [count_macs(build(f"{network}_{size}")) for size in "nsm"]
@@ -259,6 +260,7 @@ def test_the_peaks_mask_is_the_papers_where_maps_fall_off():
     np.testing.assert_allclose(peak, paper, atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [TINY_ACDC, TINY_CCR], ids=["acdc", "ccr"])
 def test_save_and_load(config, tmp_path: Path):
     model = _scattered(build(config))

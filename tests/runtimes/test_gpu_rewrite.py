@@ -62,6 +62,7 @@ def plain(request):
     return data, tiny.crops(config, 1)
 
 
+@pytest.mark.slow
 def test_whole_networks_answer_the_same_after_it(plain):
     data, crop = plain
     rewritten = for_gpu(data)
