@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # JAX gives a variable's buffer away at each training step; a second model that held it would be unusable.
 PROGRAM = """
+import sys
 import keras
 import numpy as np
 from keras import layers
@@ -21,7 +22,10 @@ x = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 1)).astype("float32")
 y = np.zeros((8, 2), "float32")
 image = keras.Input((8, 8, 1), name="image")
 h = layers.BatchNormalization(name="bn")(layers.Conv2D(2, 3, use_bias=False, name="conv")(image))
-h = layers.Conv2D(2, 3, name="second")(layers.ReLU(name="relu")(h))
+h = layers.ReLU(name="relu")(h)
+up = layers.Conv2DTranspose(2, 1, activation="relu", name="up")(h)
+h = layers.Maximum(name="most")([layers.Conv2D(2, 1, name="second")(h), up])
+h = layers.Average(name="mean")([h, up])
 h = layers.Dense(4, activation="gelu", name="kept")(layers.GlobalAveragePooling2D(name="pool")(h))
 model = keras.Model(image, layers.Dense(2, name="out")(h))
 model.get_layer("kept").quantization = KeepFloat()
@@ -34,14 +38,19 @@ for name, trained in models.items():
     trained.fit(x, y, batch_size=4, verbose=0)
     for other, answers in before.items():
         np.testing.assert_array_equal(models[other].predict(x, verbose=0), answers, err_msg=f"{name} -> {other}")
+quantized.save(sys.argv[1])
+loaded = keras.saving.load_model(sys.argv[1])
+np.testing.assert_array_equal(loaded.predict(x, verbose=0), quantized.predict(x, verbose=0))
+low, high = quantized.get_layer("most_common").range()
+assert float(quantized.get_layer("most_common").steps) == 3 and low < 0 < high, (low, high)
 print("all as they were")
 """
 
 
-def test_training_either_model_leaves_the_other_alone(jax_env):
+def test_training_either_model_leaves_the_other_alone(jax_env, tmp_path):
     pytest.importorskip("jax")
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "quantized.keras")],
         cwd=ROOT,
         env=jax_env,
         capture_output=True,

@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from edgeface.errors import InputError
-from edgeface.quantize import calibrate, export, quantize_aware, to_int8, verify
+from edgeface.quantize import calibrate, export, quantize_aware, to_int8, verification, verify
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the converter reads TensorFlow")
 
@@ -53,6 +53,12 @@ def test_a_file_is_compared_by_output_and_by_layer_in_its_own_steps(quantized, m
     assert to_int8(quantized, verify=False) == data
     with pytest.raises(InputError, match="the file must take the inputs .*'other'.*Received: .'image'"):
         verify(data, keras.Model(other := keras.Input((8, 8, 2), name="other"), layers.ReLU(name="r")(other)))
+
+
+def test_a_float_output_that_hardly_varies_is_judged_by_its_size():
+    expected = 5.0 + 1e-4 * np.arange(6.0).reshape(2, 3)
+    found = verification._difference("pose", expected + 0.01, expected, None)
+    assert found.mean_steps == pytest.approx(0.01 / (5 / 255), rel=1e-2)
 
 
 @pytest.mark.parametrize(
