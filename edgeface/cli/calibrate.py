@@ -14,9 +14,15 @@ if TYPE_CHECKING:
     from edgeface.convert.calibration_set import Manifest
 
 
+COUNT = 200
+"""How many faces a calibration set has unless asked otherwise."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_faces(parser, "train; evaluation splits are refused", default="synthetic")
-    parser.add_argument("--count", type=int, default=200, metavar="N", help="how many faces (default: 200)")
+    parser.add_argument(
+        "--count", type=int, metavar="N", help=f"how many faces (default: {COUNT}, or all of a smaller set)"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the choice (default: 0)")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--out", type=Path, metavar="MANIFEST.json", help="choose faces and write this manifest")
@@ -25,14 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from edgeface.convert.calibration_set import build, read_manifest
+    from edgeface.datasets.load import load_set
     from edgeface.files import write_json
 
     if args.show:
         print(coverage_table(read_manifest(args.show, args.dir)))
         return 0
-    if args.count < 1:
+    if args.count is not None and args.count < 1:
         raise InputError(f"--count must be at least 1. Received: {args.count}")
-    manifest, _ = build(args.set, args.count, args.split or "train", args.seed, args.dir)
+    count = args.count
+    if count is None:
+        faces = COUNT if args.set == "synthetic" else len(load_set(args.set, args.split or "train", root=args.dir))
+        count = min(COUNT, faces)
+    manifest, _ = build(args.set, count, args.split or "train", args.seed, args.dir)
     write_json(args.out, manifest.to_dict())
     print(coverage_table(manifest))
     print(f"wrote {args.out}")

@@ -45,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from edgeface.cli.backend import start_tensorflow
+
+    start_tensorflow()
     from edgeface.convert.report import (
         PEERS,
         build_report,
