@@ -2,9 +2,11 @@
 
     import edgeface
 
+    for face in edgeface.find_faces("photo.jpg"):          # the detector's file is downloaded once
+        print(face.landmarks_px, face.pose.yaw_deg)        # (K, 2) pixels; degrees
+
     predictor = edgeface.Predictor.load("acdc_s")          # edgeface.list_models() lists what is packaged
-    face = predictor.predict("face.jpg", box=(120, 80, 260, 230))
-    print(face.landmarks_px, face.pose.yaw_deg)            # (K, 2) pixels; degrees
+    face = predictor.predict("photo.jpg", box=(120, 80, 260, 230))
 
 These names need NumPy, OpenCV and a TensorFlow Lite interpreter, and are imported at their first use. Training,
 evaluation, quantization and conversion are packages of their own: `edgeface.training`, `edgeface.evaluation`,
@@ -22,6 +24,7 @@ _HOME = {
     "Box": "edgeface.box",
     "Face": "edgeface.runtime.predictor",
     "FaceDetector": "edgeface.runtime.detector",
+    "FaceFinder": "edgeface.runtime.find",
     "HeadPose": "edgeface.head_pose",
     "InputError": "edgeface.errors",
     "OneEuro": "edgeface.runtime.smoothing",
@@ -29,6 +32,7 @@ _HOME = {
     "Tracker": "edgeface.runtime.tracker",
     "TrackerConfig": "edgeface.runtime.tracker",
     "draw_face": "edgeface.runtime.show",
+    "find_faces": "edgeface.runtime.find",
     "list_models": "edgeface.zoo",
     "open_source": "edgeface.runtime.cameras",
     "read_image": "edgeface.images",
@@ -38,6 +42,7 @@ __all__ = [
     "Box",
     "Face",
     "FaceDetector",
+    "FaceFinder",
     "HeadPose",
     "InputError",
     "OneEuro",
@@ -46,6 +51,7 @@ __all__ = [
     "TrackerConfig",
     "__version__",
     "draw_face",
+    "find_faces",
     "list_models",
     "open_source",
     "read_image",
@@ -58,6 +64,7 @@ if TYPE_CHECKING:
     from edgeface.images import read_image
     from edgeface.runtime.cameras import open_source
     from edgeface.runtime.detector import FaceDetector
+    from edgeface.runtime.find import FaceFinder, find_faces
     from edgeface.runtime.predictor import Face, Predictor
     from edgeface.runtime.show import draw_face
     from edgeface.runtime.smoothing import OneEuro

@@ -48,8 +48,8 @@ def test_each_name_has_an_example_that_runs(name, folder, monkeypatch):
     value = getattr(edgeface, name)
     examples = doctest.DocTestParser().get_examples(inspect.getdoc(value) or "")
     assert examples, f"edgeface.{name} must have an example in its docstring"
-    if name in ("FaceDetector", "Tracker"):
-        monkeypatch.setattr("edgeface.runtime.detector.FaceDetector.__init__", lambda self: None)
+    if name in ("FaceDetector", "FaceFinder", "Tracker", "find_faces"):
+        monkeypatch.setattr("edgeface.runtime.detector.FaceDetector.__init__", lambda self, path=None: None)
         monkeypatch.setattr("edgeface.runtime.detector.FaceDetector.detect", lambda self, image: [])
     monkeypatch.chdir(folder)
     scope = {"edgeface": edgeface}

@@ -43,6 +43,12 @@ class Detection:
         """An estimate of the tight box of the 68 points."""
         return tight_box(self.yunet_box, self.points_px)
 
+    @property
+    def angle_deg(self) -> float:
+        """How far the line of the eyes leans, clockwise; 0 nearly in profile, where it says nothing."""
+        x, y = (self.points_px[1] - self.points_px[0]).tolist()
+        return math.degrees(math.atan2(y, x)) if math.hypot(x, y) > 0.2 * self.yunet_box.size else 0.0
+
 
 class FaceDetector:
     """OpenCV's YuNet; the image is shrunk to at most ``longest`` px before it is searched.

@@ -94,7 +94,7 @@ class Predictor:
         Raises:
             InputError: an image or a box that is none, or a box that does not overlap the image.
         """
-        image = _rgb(image, bgr)
+        image = rgb_image(image, bgr)
         scale = self.model.card.crop.scale
         box = frame_box(image, scale) if box is None else checked_box(box, image)
         return self.predict_crop(image, square_crop(box, scale), box)
@@ -106,7 +106,7 @@ class Predictor:
 
         All boxes are checked before any face is predicted.
         """
-        image = _rgb(image, bgr)
+        image = rgb_image(image, bgr)
         scale = self.model.card.crop.scale
         checked = [checked_box(box, image) for box in boxes]
         return [self.predict_crop(image, square_crop(box, scale), box) for box in checked]
@@ -164,7 +164,7 @@ def frame_box(image: np.ndarray, scale: float, *, inside: bool = False) -> Box:
     return Box(x - half, y - half, x + half, y + half)
 
 
-def _rgb(image: np.ndarray | str | Path, bgr: bool) -> np.ndarray:
+def rgb_image(image: np.ndarray | str | Path, bgr: bool) -> np.ndarray:
     """(H, W, 3) uint8 RGB of an array or of an image file."""
     if isinstance(image, str | Path):
         if bgr:

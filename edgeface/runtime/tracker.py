@@ -256,7 +256,9 @@ class _Track:
             self.level += FOLLOW * (spread - self.level)
 
 
-def next_frame(face: Face, markup: str, upright: bool = False) -> tuple[Box, float] | None:
+def next_frame(
+    face: Face, markup: str, upright: bool = False, profile_angle_deg: float = 0.0
+) -> tuple[Box, float] | None:
     """The next frame's box and crop angle from this frame's landmarks; None where they are no face.
 
     The box is the one that the model's training crops start from (`edgeface.box.face_box`): the tight box of the
@@ -266,6 +268,7 @@ def next_frame(face: Face, markup: str, upright: bool = False) -> tuple[Box, flo
         face: This frame's face.
         markup: The name of its landmarks' markup.
         upright: The box is tight in a frame turned with the eyes; otherwise the angle is 0.
+        profile_angle_deg: The angle of that frame where the line of the eyes says nothing, as in profile.
     """
     if face.landmarks_px is None:
         return None
@@ -274,7 +277,7 @@ def next_frame(face: Face, markup: str, upright: bool = False) -> tuple[Box, flo
     xs, ys = face.landmarks_px.T.tolist()
     if not all(map(math.isfinite, xs + ys)):
         return None
-    angle = _lean_deg(face.landmarks_px, markup) if upright else 0.0
+    angle = lean_deg(face.landmarks_px, markup, profile_angle_deg) if upright else 0.0
     if markup in FULL and not angle:
         box = Box(min(xs), min(ys), max(xs), max(ys))  # what face_box gives, sooner
     else:
@@ -298,16 +301,22 @@ def next_frame(face: Face, markup: str, upright: bool = False) -> tuple[Box, flo
     return box, angle
 
 
-def _lean_deg(points_px: np.ndarray, markup: str) -> float:
-    """How far the line of the eyes leans, clockwise; 0 in profile and where the markup has no eye corners."""
+def lean_deg(points_px: np.ndarray, markup: str, profile_angle_deg: float = 0.0) -> float:
+    """How far the line of the eyes leans, clockwise, in degrees.
+
+    Args:
+        points_px: (K, 2) landmarks.
+        markup: The name of their markup.
+        profile_angle_deg: The answer in profile, and where the markup has no eye corners.
+    """
     corners = MARKUPS[markup].eye_corners
     if corners is None:
-        return 0.0
+        return profile_angle_deg
     (x0, y0), (x1, y1) = points_px[list(corners)].tolist()
     x, y = x1 - x0, y1 - y0
     size = float(np.ptp(points_px, axis=0).max())
     if math.hypot(x, y) < 0.25 * size:  # nearly in profile: the line says nothing
-        return 0.0
+        return profile_angle_deg
     return math.degrees(math.atan2(y, x))
 
 
