@@ -319,14 +319,18 @@ def test_stopped_by_a_signal_its_files_are_whole(video, tmp_path, sent):
         writer.write(frame(index % 40))
     writer.release()
     argv = command(long, "--json", "--out", tmp_path / "drawn.avi")
+    # A shell starts what it runs in the background with Ctrl-C ignored, tests and all.
+    heeding = (
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", "edgeface", *argv],
+        [sys.executable, "-c", heeding, "-m", "edgeface", *argv],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        # A shell starts what it runs in the background with Ctrl-C ignored, tests and all.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     for _ in range(5):
         process.stdout.readline()

@@ -30,6 +30,7 @@ def test_faces_without_poses_stay(poses):
     np.testing.assert_array_equal(copies(poses, 1.0), np.ones(len(poses), int))
 
 
+@pytest.mark.slow
 def test_a_record_counts_faces_and_how_often_they_are_drawn(tmp_path, said):
     faces = {"set": "synthetic", "split": "train", "limit": 16, "pose_balance": 1.0}
     config = tiny.config(steps=2, epoch_steps=2, validation=None, sources=[faces])

@@ -50,6 +50,7 @@ def run_config():
     return tiny.config(steps=4, epoch_steps=2, validation=None)
 
 
+@pytest.mark.slow
 def test_corrupt_images_are_left_out_counted_and_recorded(tmp_path, monkeypatch, said):
     monkeypatch.setenv("EDGEFACE_FACES", str(tmp_path / "faces"))
     pack(tmp_path / "faces", broken={3: "text", 17: "missing", 20: "half"})
@@ -75,6 +76,7 @@ def test_corrupt_images_are_left_out_counted_and_recorded(tmp_path, monkeypatch,
     )
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_with_other_faces_says_so(tmp_path, monkeypatch, said):
     monkeypatch.setenv("EDGEFACE_FACES", str(tmp_path / "faces"))
     pack(tmp_path / "faces", broken={3: "text"})
@@ -89,6 +91,7 @@ def test_a_run_that_goes_on_with_other_faces_says_so(tmp_path, monkeypatch, said
     assert "mtfl/train 23 then, mtfl/train 24 now" in line
 
 
+@pytest.mark.slow
 def test_nan_labels_are_masked_counted_and_recorded(tmp_path, monkeypatch, said):
     monkeypatch.setenv("EDGEFACE_FACES", str(tmp_path / "faces"))
     nan = [float("nan"), 12.0]
