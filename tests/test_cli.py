@@ -176,7 +176,7 @@ def test_an_input_is_never_replaced(capsys, model, photo):
         ),
         (["fly"], "command must be one of predict, live, bench, zoo, data, train, evaluate"),
         (["predit", "PHOTO"], "Received: 'predit'. Did you mean 'predict'? (see edgeface --help)"),
-        (["zoo", "lists"], "command must be one of list, info, path. Received: 'lists'. Did you mean 'list'?"),
+        (["zoo", "lists"], "command must be one of list, info, fetch, path. Received: 'lists'. Did you mean 'list'?"),
         ([], "required: COMMAND"),
         (["data", "inspect", "sinthetic"], "Did you mean 'synthetic'?"),
         (["data", "check", "no_such_set"], "set must be one of"),

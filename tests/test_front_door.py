@@ -51,6 +51,7 @@ def test_each_name_has_an_example_that_runs(name, folder, monkeypatch):
     if name in ("FaceDetector", "FaceFinder", "Tracker", "find_faces"):
         monkeypatch.setattr("edgeface.runtime.detector.FaceDetector.__init__", lambda self, path=None: None)
         monkeypatch.setattr("edgeface.runtime.detector.FaceDetector.detect", lambda self, image: [])
+        monkeypatch.setattr("edgeface.runtime.find._detector", lambda path: edgeface.FaceDetector())
     monkeypatch.chdir(folder)
     scope = {"edgeface": edgeface}
     for example in examples:

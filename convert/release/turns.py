@@ -1,7 +1,7 @@
 """Faces turned in the picture, from the detector alone: ``python -m convert.release.turns`` writes results/turns.json.
 
 300W's common test faces, each turned about its picture's center: how many are found, and the NME of those found, by one
-upright pass in the detector's box and by `edgeface.runtime.find.FaceFinder`. Needs EDGEFACE_FACES and the detector's file.
+upright pass in the detector's box and by `edgeface.find_faces`. Needs EDGEFACE_FACES and the detector's file.
 """
 
 from __future__ import annotations

@@ -19,8 +19,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_packaged_model(parser)
     where = parser.add_mutually_exclusive_group()
     add_box(where)
-    where.add_argument("--detect", action="store_true", help="find the faces (YuNet, downloaded once: 230 KB)")
-    where.add_argument("--detector", metavar="ONNX", help="find the faces with this YuNet file")
+    where.add_argument(
+        "--detect", action="store_true", help="find every face at any turn (YuNet, downloaded once: 230 KB)"
+    )
+    where.add_argument("--detector", metavar="ONNX", help="find every face with this YuNet file")
+    parser.add_argument(
+        "--passes",
+        type=int,
+        default=2,
+        metavar="N",
+        help="predictions per detected face (default: 2)",
+    )
     add_drawings(parser, "an image", "a face", "PATH", "draw into this image; with several IMAGEs, into this folder")
 
 
@@ -28,11 +37,14 @@ def run(args: argparse.Namespace) -> int:
     from edgeface.files import write_text
     from edgeface.images import read_image, write_image
     from edgeface.runtime.detector import FaceDetector
+    from edgeface.runtime.find import FaceFinder
     from edgeface.runtime.predictor import Predictor
     from edgeface.runtime.show import csv_header, csv_row, draw_face, face_json, face_text
 
     predictor = Predictor.load(args.model, args.threads, args.delegate)
-    detector = FaceDetector(args.detector) if args.detect or args.detector else None
+    finder = None
+    if args.detect or args.detector:
+        finder = FaceFinder(predictor, FaceDetector(args.detector), passes=args.passes)
     images = _images(args.images)
     targets = _targets(images, args.out, any(Path(given).is_dir() for given in args.images))
     table = io.StringIO()
@@ -42,10 +54,7 @@ def run(args: argparse.Namespace) -> int:
     for source, target in zip(images, targets, strict=True):
         try:
             image = read_image(source)
-            if detector is not None:
-                faces = predictor.predict_many(image, [found.box for found in detector.detect(image)])
-            else:
-                faces = [predictor.predict(image, args.box)]
+            faces = [predictor.predict(image, args.box)] if finder is None else finder.find(image)
         except InputError as error:
             if len(images) == 1:
                 raise

@@ -44,6 +44,17 @@ def _card_text(card: Card) -> str:
     return "\n".join(f"{key:8} {value}" for key, value in rows.items())
 
 
+def run_fetch(args: argparse.Namespace) -> int:
+    from edgeface.runtime.download import yunet_file
+
+    print(yunet_file())
+    return 0
+
+
+def _fetch_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", metavar="WHAT", choices=("detector",), help="detector")
+
+
 def _no_arguments(parser: argparse.ArgumentParser) -> None:
     """`list` takes none."""
 
@@ -71,6 +82,14 @@ GROUP = Group(
             add_arguments=_info_arguments,
             run=run_info,
             examples=("edgeface zoo info acdc_s", "edgeface zoo info my_model.tflite --json"),
+        ),
+        "fetch": Command(
+            about="download what the package does not bring, for machines that will be offline",
+            add_arguments=_fetch_arguments,
+            run=run_fetch,
+            examples=("edgeface zoo fetch detector",),
+            notes="The detector is OpenCV's YuNet (MIT licence, 230 KB), checked by its hash and kept in the user's\n"
+            "cache (EDGEFACE_CACHE). Prints the file's path.",
         ),
         "path": Command(
             about="where a packaged model's file is",
