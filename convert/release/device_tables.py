@@ -1,4 +1,4 @@
-"""The tables of docs/device.md, from device.json and arm64.json."""
+"""The tables of docs/device.md, from device.json, turns.json and arm64.json."""
 
 from __future__ import annotations
 
@@ -47,6 +47,18 @@ def frame_of(speed: Mapping[str, Any]) -> str:
 
 def _share(value: float) -> str:
     return f"**{100 * value:.0f} %**" if value < BOUND else f"{100 * value:.0f} %"
+
+
+def turns() -> str:
+    """A row for each way to find a face: found, and NME of those found, by the face's turn in the picture."""
+    figures = read_json(HERE / "turns.json")
+    rows = figures["rows"]
+    angles = list(dict.fromkeys(row["turn_deg"] for row in rows))
+    cells = {(row["way"], row["turn_deg"]): f"{100 * row['found'] / row['n']:.1f} %, {row['nme']:.2f}" for row in rows}
+    ways = list(dict.fromkeys(row["way"] for row in rows))
+    lines = [[f"`{way}`" if "_" in way else way, *(cells[way, angle] for angle in angles)] for way in ways]
+    note = f"`{figures['model']}`, {rows[0]['n']} faces of {figures['set']}: faces found, and the NME % of those found."
+    return f"{table(['turned by', *(f'{angle}°' for angle in angles)], lines)}\n\n{note}"
 
 
 def arm64() -> str:

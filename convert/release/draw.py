@@ -37,7 +37,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "records": tables.records,
     },
     "docs/papers.md": {"acdc": papers.acdc, "ccr": papers.ccr, "as_published": papers.as_published},
-    "docs/device.md": {"frame": device_tables.frame, "arm64": device_tables.arm64},
+    "docs/device.md": {"turns": device_tables.turns, "frame": device_tables.frame, "arm64": device_tables.arm64},
 }
 
 CARDS: dict[str, Callable[[], str]] = {
