@@ -9,7 +9,7 @@
 
 Where they pay: `equalize` before, `correct_bias` after `calibrate`, `sensitivity` to see which tensor costs most.
 docs/quantize.md shows it on a network from end to end. Keras and numpy are all that this needs, and of the rest of
-edgeface it uses `errors` alone.
+edgeface it uses `errors` and `quiet` alone.
 """
 
 from edgeface.quantize.annotations import FixedRange, KeepFloat, SameScale

@@ -37,6 +37,7 @@ MOVING = (layers.Identity, layers.Reshape, layers.Flatten, layers.Permute)
 _MOVING_OPERATIONS = ("Reshape", "Transpose", "Squeeze", "ExpandDims", "GetItem", "Split")
 _SELECTING_OPERATIONS = ("Maximum", "Minimum")
 _RANGED_OPERATIONS = ("Absolute",)
+_JOINING_OPERATIONS = {"Add": layers.Add, "Subtract": layers.Subtract, "Multiply": layers.Multiply}
 
 # Elementwise, of two inputs; each step of a longer sum needs a range of its own. An average is a sum, scaled.
 JOINING = (layers.Add, layers.Subtract, layers.Multiply, layers.Average)
@@ -66,6 +67,11 @@ def inherits(layer) -> bool:
 def moves(layer) -> bool:
     """Whether a layer only moves values, so that between two float layers it is no work."""
     return type(layer) in MOVING or operation_of(layer) in _MOVING_OPERATIONS
+
+
+def joining_of(layer) -> type | None:
+    """The Keras class of an elementwise operator of several inputs, also where it is written ``a + b``; else None."""
+    return type(layer) if type(layer) in JOINING else _JOINING_OPERATIONS.get(operation_of(layer))
 
 
 def selects(layer) -> bool:
@@ -133,7 +139,7 @@ def reason_against(layer) -> str | None:
         return "it has weights, which only Keras' own layers may have in int8" if weighted else None
     if relu_of(layer):
         return None
-    if kind in JOINING or selects(layer) or is_ranged(layer) or kind is layers.BatchNormalization:
+    if joining_of(layer) or selects(layer) or is_ranged(layer) or kind is layers.BatchNormalization:
         return None
     if kind is layers.Activation:
         return f"activation {activation_of(layer)} has no int8 form here"

@@ -13,13 +13,13 @@ from edgeface.quantize.annotations import KeepFloat, annotation_of
 from edgeface.quantize.keras_graph import Call, Graph, Slot, layers_by_name, read_graph
 from edgeface.quantize.kinds import (
     FIXED_RANGES,
-    JOINING,
     KERNELS,
     ROUNDING,
     activation_of,
     declared_range,
     inherits,
     is_ranged,
+    joining_of,
     keeps_float,
     moves,
     reason_against,
@@ -130,7 +130,7 @@ class _Builder:
             )
         if kind in KERNELS or kind is layers.BatchNormalization:
             return self._kernel(call)
-        if kind in JOINING:
+        if joining_of(layer):
             return self._join(call)
         if selects(layer):
             return self._select(call)
@@ -182,7 +182,7 @@ class _Builder:
 
     def _join(self, call: Call) -> None:
         """Add, Multiply, Subtract, Average; three or more inputs in steps, each with a range."""
-        kind = type(call.layer)
+        kind = joining_of(call.layer)
         average = kind is layers.Average
         tensors = [self._quantized(slot).tensor for slot in call.inputs]
         total = tensors[0]
@@ -292,7 +292,7 @@ class _Builder:
         """Why a layer has no int8 form at this place."""
         kind = type(call.layer)
         given = tree.flatten((call.args, call.kwargs))
-        together = kind in JOINING or kind is layers.Concatenate or selects(call.layer)
+        together = joining_of(call.layer) or kind is layers.Concatenate or selects(call.layer)
         if together and not all(isinstance(v, Slot) for v in given):
             return "one of its inputs is a constant, not a layer's output"
         if len(call.outputs) != 1 and not inherits(call.layer):

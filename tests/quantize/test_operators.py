@@ -78,6 +78,7 @@ def test_operators_that_keep_one_scale_compute_what_the_model_does():
         "strided": soft[:, ::2, 1:],
         "turned": ops.transpose(soft, (0, 2, 1, 3)),
         "size": ops.abs(soft),
+        "written": (loud + soft) * mean - soft,
     }
     quantized = _calibrated(image, {k: layers.Conv2D(2, 1, name=k + "_out")(v) for k, v in x.items()} | {"most": most})
     graph = read_graph(to_int8(quantized, [_images()], tolerance=0.5))
