@@ -115,17 +115,23 @@ def draw_axes(image: np.ndarray, pose_deg: np.ndarray | HeadPose, center: tuple[
             cv2.line(image, _fixed(origin), _fixed(tip), AXIS_COLORS[index], thick, cv2.LINE_AA, _SHIFT)
 
 
-def draw_box(image: np.ndarray, box: Box, color: Color = BOX_COLOR) -> None:
+def draw_box(image: np.ndarray, box: Box, color: Color = BOX_COLOR, *, angle_deg: float = 0.0) -> None:
     """The outline of a box.
 
     Args:
         image: (H, W, 3) uint8, drawn on in place.
         box: Pixels.
         color: In the image's own channel order.
+        angle_deg: How far it is turned about its center, clockwise.
     """
     _check_image(image)
     corners = np.clip(np.array(box.as_xyxy()).reshape(2, 2), -_FAR, _FAR)
     thick = max(1, round(min(image.shape[:2]) / 400))
+    if angle_deg:
+        outline = cv2.boxPoints((corners.mean(axis=0).tolist(), np.ptp(corners, axis=0).tolist(), angle_deg))
+        for start, end in zip(outline, np.roll(outline, -1, axis=0), strict=True):
+            cv2.line(image, _fixed(start), _fixed(end), color, thick, cv2.LINE_AA, _SHIFT)
+        return
     cv2.rectangle(image, _fixed(corners[0]), _fixed(corners[1]), color, thick, cv2.LINE_AA, _SHIFT)
 
 

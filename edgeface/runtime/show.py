@@ -25,7 +25,7 @@ def draw_face(image: np.ndarray, face: Face, markup: Markup | str, spread: bool 
         markup: Which landmarks they are: `Predictor.markup`.
         spread: Circles as wide as the attention maps.
     """
-    draw_box(image, face.box)
+    draw_box(image, face.box, angle_deg=face.crop.angle_deg)
     center = face.box.center
     if face.landmarks_px is not None:
         draw_landmarks(image, face.landmarks_px, markup, spread_px=face.spread_px if spread else None)

@@ -104,6 +104,9 @@ def test_far_points_and_boxes_do_not_wrap_around():
 def test_box_outline():
     image = blank()
     draw_box(image, Box(20, 30, 120, 150))
+    turned = image.copy()
+    draw_box(turned, Box(20, 30, 120, 150), angle_deg=90.0)
+    assert turned[40, 70].any() and not image[40, 70].any()  # a side that only the turned box has
     assert image[30, 70].any() and image[150, 70].any() and image[90, 20].any() and not image[90, 70].any()
 
 
