@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,45 @@ def check_writable(folder: str | Path) -> None:
             pass
     except OSError as error:
         raise InputError(f"{folder} must be a folder that can be written to. Received: {error.strerror}") from None
+
+
+def check_outputs(
+    outputs: Mapping[str, str | Path | Iterable[str | Path] | None], inputs: Iterable[str | Path]
+) -> None:
+    """InputError where an output would replace a file that is read, or another output: asked before either happens.
+
+    Links and other spellings of a path count as the file that they lead to.
+
+    Args:
+        outputs: {what asks for it, such as --csv: a path, several, or None}.
+        inputs: Files that are read. Of a folder, no file that is there may be replaced.
+    """
+    read: set[Any] = set()
+    folders: set[Path] = set()
+    for path in map(Path, inputs):
+        folders |= {path.resolve()} if path.is_dir() else set()
+        read |= _identities(path)
+    written: dict[Any, str] = {}
+    for option, value in outputs.items():
+        several = [] if value is None else [value] if isinstance(value, str | Path) else value
+        for path in map(Path, several):
+            same = _identities(path)
+            inside = path.is_file() and not folders.isdisjoint(path.resolve().parents)
+            if inside or not read.isdisjoint(same):
+                raise InputError(f"{option} must not replace a file that is read. Received: {path}")
+            other = next((written[one] for one in same if one in written), None)
+            if other is not None:
+                raise InputError(f"{option} must be another file than {other}. Received: {path} for both")
+            written |= dict.fromkeys(same, option)
+
+
+def _identities(path: Path) -> set[Any]:
+    """What two names of one file have in common: where they lead to, and the file itself where it is there."""
+    found: set[Any] = {path.resolve()}
+    with suppress(OSError):
+        stat = path.stat()
+        found |= {(stat.st_dev, stat.st_ino)}
+    return found
 
 
 def sha256(path: str | Path) -> str:

@@ -165,6 +165,36 @@ def test_an_input_is_never_replaced(capsys, model, photo):
 
 
 @pytest.mark.parametrize(
+    "argv",
+    [
+        ("predict", "PHOTO", "--model", "MODEL", "--csv", "PHOTO"),
+        ("predict", "PHOTO", "--model", "MODEL", "--csv", "MODEL"),
+        ("predict", "PHOTO", "--model", "MODEL", "--csv", "NEW", "--out", "NEW"),
+        ("live", "PHOTO", "--model", "MODEL", "--full-frame", "--no-window", "--out", "PHOTO"),
+        ("live", "DIR", "--model", "MODEL", "--full-frame", "--no-window", "--csv", "PHOTO"),
+        ("bench", "--model", "MODEL", "--out", "MODEL"),
+        ("evaluate", "MODEL", "--set", "mine", "--dir", "ROOT", "--ced", "MODEL"),
+        ("evaluate", "MODEL", "--set", "mine", "--dir", "ROOT", "--json", "MARKS"),
+        ("evaluate", "MODEL", "--set", "mine", "--dir", "ROOT", "--json", "NEW", "--ced", "NEW"),
+        ("data", "inspect", "mine", "--dir", "ROOT", "--out", "PHOTO"),
+        ("calibrate", "--set", "mine", "--dir", "ROOT", "--out", "MARKS"),
+    ],
+)
+def test_no_command_replaces_what_it_reads_or_has_written(capsys, tmp_path, model, argv):
+    folder = tmp_path / "mine" / "images"
+    photo, marks = folder / "a.png", tmp_path / "mine" / "annotations.json"
+    write_image(photo, tiny.scene(128.0, 93.0))
+    marks.write_text("[]")
+    copy = tmp_path / "model.tflite"
+    copy.write_bytes(Path(model).read_bytes())
+    places = {"PHOTO": photo, "DIR": folder, "MODEL": copy, "MARKS": marks, "ROOT": tmp_path, "NEW": tmp_path / "n.png"}
+    before = [(path, path.read_bytes()) for path in (photo, marks, copy)]
+    line = fails(capsys, *(places.get(word, word) for word in argv))
+    assert "must not replace a file that is read" in line or "must be another file than" in line
+    assert all(path.read_bytes() == content for path, content in before) and not places["NEW"].exists()
+
+
+@pytest.mark.parametrize(
     ("argv", "rule"),
     [
         (["predict", "PHOTO", "--model", "no_such_model"], "Received: 'no_such_model'"),

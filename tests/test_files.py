@@ -5,7 +5,7 @@ import stat
 import pytest
 
 from edgeface.errors import InputError
-from edgeface.files import atomic_write, read_json, write_bytes, write_json, write_text
+from edgeface.files import atomic_write, check_outputs, read_json, write_bytes, write_json, write_text
 
 
 def names(folder):
@@ -99,3 +99,28 @@ def test_unreadable_json(tmp_path, content, message):
 def test_a_folder_is_not_json(tmp_path):
     with pytest.raises(InputError, match="must be a JSON file"):
         read_json(tmp_path)
+
+
+def test_no_output_may_be_an_input_or_another_output(tmp_path):
+    read, link, hard = (tmp_path / name for name in ("read.png", "link.png", "hard.png"))
+    read.write_bytes(b"x")
+    link.symlink_to(read)
+    os.link(read, hard)
+    for path in (read, str(read), link, hard, tmp_path / "no" / ".." / "read.png"):
+        with pytest.raises(InputError, match=r"--csv must not replace a file that is read\. Received: "):
+            check_outputs({"--out": None, "--csv": path}, [read])
+    with pytest.raises(InputError, match="--csv must be another file than --out"):
+        check_outputs({"--out": [tmp_path / "a", tmp_path / "b"], "--csv": tmp_path / "b"}, [])
+    with pytest.raises(InputError, match="--out must be another file than --out"):
+        check_outputs({"--out": [tmp_path / "a", tmp_path / "a"]}, [])
+    check_outputs({"--out": tmp_path / "new", "--csv": tmp_path / "other", "--json": None}, [read, tmp_path / "none"])
+
+
+def test_no_file_of_a_folder_that_is_read_may_be_replaced(tmp_path):
+    inside = tmp_path / "set" / "images" / "a.png"
+    inside.parent.mkdir(parents=True)
+    inside.write_bytes(b"x")
+    with pytest.raises(InputError, match="--out must not replace a file that is read"):
+        check_outputs({"--out": inside}, [tmp_path / "set"])
+    check_outputs({"--out": inside.with_name("new.png")}, [tmp_path / "set"])
+    check_outputs({"--out": inside}, [tmp_path / "set" / "other"])

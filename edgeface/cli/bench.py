@@ -15,9 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from edgeface.files import write_json
+    from edgeface import zoo
+    from edgeface.files import check_outputs, write_json
     from edgeface.runtime.bench import bench
 
+    check_outputs({"--out": args.out}, [zoo.resolve(args.model), *([args.delegate] if args.delegate else [])])
     done = bench(args.model, args.runs, args.threads, args.delegate)
     print(done.text())
     if args.out:

@@ -31,14 +31,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from edgeface.convert.calibration_set import build, read_manifest
-    from edgeface.datasets.load import load_set
-    from edgeface.files import write_json
+    from edgeface.datasets.load import load_set, set_folders
+    from edgeface.files import check_outputs, write_json
 
     if args.show:
         print(coverage_table(read_manifest(args.show, args.dir)))
         return 0
     if args.count is not None and args.count < 1:
         raise InputError(f"--count must be at least 1. Received: {args.count}")
+    check_outputs({"--out": args.out}, set_folders(args.set, args.dir))
     count = args.count
     if count is None:
         faces = COUNT if args.set == "synthetic" else len(load_set(args.set, args.split or "train", root=args.dir))

@@ -23,7 +23,10 @@ def run_check(args: argparse.Namespace) -> int:
 
 def run_inspect(args: argparse.Namespace) -> int:
     from edgeface.datasets.inspect import inspect
+    from edgeface.datasets.load import set_folders
+    from edgeface.files import check_outputs
 
+    check_outputs({"--out": args.out}, set_folders(args.set, args.dir))
     print(inspect(args.set, args.split, args.out, limit=args.limit, root=args.dir))
     return 0
 

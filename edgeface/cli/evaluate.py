@@ -21,8 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from edgeface.datasets.load import set_folders
+    from edgeface.files import check_outputs
     from edgeface.training.backend import start_keras
 
+    check_outputs({"--json": args.json, "--ced": args.ced}, [args.model, *set_folders(args.set, args.dir)])
     if args.model.suffix != ".tflite":
         start_keras()
 

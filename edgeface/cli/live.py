@@ -44,13 +44,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from edgeface import zoo
+    from edgeface.files import check_outputs
     from edgeface.runtime import live, outputs
-    from edgeface.runtime.cameras import open_source
+    from edgeface.runtime.cameras import open_source, source_files
     from edgeface.runtime.predictor import Predictor
     from edgeface.runtime.tracker import Tracker
 
     if args.limit is not None and args.limit < 1:
         raise InputError(f"--limit must be at least 1. Received: {args.limit}")
+    models = [zoo.resolve(args.model), *filter(None, (args.detector, args.delegate))]
+    check_outputs({"--out": args.out, "--csv": args.csv}, [*models, *source_files(args.source)])
     predictor = Predictor.load(args.model, args.threads, args.delegate)
     tracker = Tracker(predictor, _detector(args, predictor), _config(args))
     size = tuple(args.size) if args.size else None

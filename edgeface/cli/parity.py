@@ -40,10 +40,14 @@ def run(args: argparse.Namespace) -> int:
     from edgeface.convert.parity import table
     from edgeface.convert.parity_file import save_parity
     from edgeface.convert.parity_sets import chosen_sets, score_sets
+    from edgeface.datasets.load import set_folders
+    from edgeface.files import check_outputs
 
     files = converted_files(args.files)
     out = args.out or _beside(files)
     sets = chosen_sets(args.set, args.dir)
+    folders = [folder for name in sets for folder in set_folders(name, args.dir)]
+    check_outputs({"--out": out}, [args.model, *files, *folders])
     scored = score_sets(
         args.model, files, sets, split=args.split, limit=args.limit, protocol=args.protocol,
         jitter_faces=args.jitter_faces, pictures=args.pictures, root=args.dir,

@@ -34,19 +34,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from edgeface.files import write_text
+    from edgeface import zoo
+    from edgeface.files import check_outputs, write_text
     from edgeface.images import read_image, write_image
     from edgeface.runtime.detector import FaceDetector
     from edgeface.runtime.find import FaceFinder
     from edgeface.runtime.predictor import Predictor
     from edgeface.runtime.show import csv_header, csv_row, draw_face, face_json, face_text
 
+    images = _images(args.images)
+    targets = _targets(images, args.out, any(Path(given).is_dir() for given in args.images))
+    models = [zoo.resolve(args.model), *filter(None, (args.detector, args.delegate))]
+    check_outputs({"--out": [t for t in targets if t is not None], "--csv": args.csv}, [*images, *models])
     predictor = Predictor.load(args.model, args.threads, args.delegate)
     finder = None
     if args.detect or args.detector:
         finder = FaceFinder(predictor, FaceDetector(args.detector), passes=args.passes)
-    images = _images(args.images)
-    targets = _targets(images, args.out, any(Path(given).is_dir() for given in args.images))
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(["image", "face", *csv_header(predictor.markup)])
@@ -86,7 +89,7 @@ def _images(given: list[str]) -> list[str]:
 
 
 def _targets(images: list[str], out: str | None, several: bool) -> list[Path | None]:
-    """Where each drawing goes; InputError where two would go to one place, or onto an input."""
+    """Where each drawing goes; InputError where two would go to one place."""
     if out is None:
         return [None] * len(images)
     folder = several or len(images) > 1 or Path(out).is_dir()
@@ -95,10 +98,6 @@ def _targets(images: list[str], out: str | None, several: bool) -> list[Path | N
     targets = [Path(out) / Path(image).name if folder else Path(out) for image in images]
     if len(set(targets)) < len(targets):
         raise InputError("images must have different names to be drawn into one folder. Received: one name twice")
-    sources = {Path(image).resolve() for image in images}
-    for target in targets:
-        if target.resolve() in sources:
-            raise InputError(f"--out must not replace an image that is read. Received: {target}")
     return targets
 
 

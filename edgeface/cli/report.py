@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from edgeface.cli.backend import start_tensorflow
+    from edgeface.files import check_outputs
 
     start_tensorflow()
     from edgeface.convert.report import (
@@ -58,6 +59,9 @@ def run(args: argparse.Namespace) -> int:
         write_report,
     )
 
+    pages = [args.out / f"report.{kind}" for kind in ("json", "md", "html")]
+    read = [folder / "parity.json" for folder in args.folders]
+    check_outputs({"--out": pages}, [*read, *([args.peers] if args.peers not in (None, "none") else [])])
     peers = None if args.peers == "none" else read_peers(args.peers or PEERS)
     entries = read_entries(args.folders)
     if args.faces:

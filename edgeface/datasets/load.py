@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
-from edgeface.datasets.official import OFFICIAL, data_root, read_official
+from edgeface.datasets.official import OFFICIAL, data_root, find_one, read_official
 from edgeface.datasets.own import own_folder, read_own
-from edgeface.datasets.packs import PACKS, faces_root, read_pack
+from edgeface.datasets.packs import PACKS, faces_root, pack_folder, read_pack
 from edgeface.datasets.sample import FaceSample
 from edgeface.errors import InputError, must_be_one_of
 
@@ -42,6 +43,21 @@ def load_set(
     if is_pack(name, root):
         return read_pack(name, split, root)[:limit]
     return read_official(name, split, limit, root)
+
+
+def set_folders(name: str, root: str | Path | None = None) -> list[Path]:
+    """The folder that `load_set` reads, in a list; none where there is no such set, or where its faces are rendered.
+
+    Args:
+        name: of the set.
+        root: as in `load_set`.
+    """
+    with suppress(InputError):
+        if is_own(name, root) or (name in PACKS and is_pack(name, root)):
+            return [pack_folder(name, root)]
+        if name in OFFICIAL:
+            return [find_one(name, root)[1]]
+    return []
 
 
 def set_names(root: str | Path | None = None) -> tuple[str, ...]:

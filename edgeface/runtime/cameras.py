@@ -190,6 +190,18 @@ def open_source(name: str, size: tuple[int, int] | None = None) -> Source:
     return ImageFolder(name) if Path(name).is_dir() else VideoFile(name)
 
 
+def source_files(name: str) -> list[Path]:
+    """The files that a source reads; none of a camera, or where there is nothing of that name.
+
+    Args:
+        name: What `open_source` takes.
+    """
+    path = Path(name)
+    if path.is_dir():
+        return [file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
+    return [path] if path.is_file() else []
+
+
 def images_of(folder: str | Path) -> list[Path]:
     """The image files of a folder, by name; InputError where there is none."""
     try:
