@@ -37,7 +37,7 @@ def _halve(args: argparse.Namespace) -> int:
 
 def _list(args: argparse.Namespace) -> int:
     for variant in VARIANTS.values():
-        needs = "a quantization-aware twin" if variant.needs_qat else "calibration" if variant.needs_calibration else ""
+        needs = "a quantized model" if variant.needs_qat else "calibration" if variant.needs_calibration else ""
         print(f"{variant.name:<12} {variant.purpose}{f' (needs {needs})' if needs else ''}")
     return 0
 

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--qat",
         type=Path,
         metavar="QAT.keras",
-        help="its fine-tuned quantization-aware twin (default: a twin is calibrated and not fine-tuned)",
+        help="its quantized model, fine-tuned by edgeface qat (default: one is calibrated and not fine-tuned)",
     )
     parser.add_argument(
         "--calibration",

@@ -1,4 +1,4 @@
-"""`edgeface qat`: fine-tune a model's quantization-aware twin."""
+"""`edgeface qat`: quantize a trained model and fine-tune it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 COMMAND = Command(
-    about="fine-tune a trained model's quantization-aware twin",
+    about="quantize a trained model and fine-tune it (quantization-aware training)",
     add_arguments=add_arguments,
     run=run,
     examples=(

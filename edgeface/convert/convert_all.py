@@ -286,12 +286,14 @@ def _load_quantized(job: Job, info: dict[str, Any]) -> tuple[keras.Model, dict[s
     quantized, own = load_model(job.qat, kind="qat")
     if config_of(own) != config_of(info):
         raise InputError(
-            f"{job.qat} must be a twin of {job.model}, of the same network and config. Received: "
+            f"{job.qat} must be the quantized model of {job.model}, of the same network and config. Received: "
             f"{own['network']} {own['config'].get('name')!r}"
         )
     made_from = own.get("training", {}).get("float_sha256")
     if made_from not in (None, sha256(job.model), info.get("halved_from")):
-        raise InputError(f"{job.qat} must be a twin of {job.model}. Received: one of a model {made_from[:12]}…")
+        raise InputError(
+            f"{job.qat} must be the quantized model of {job.model}. Received: one of a model {made_from[:12]}…"
+        )
     _check_ranges(quantized)
     how = {"method": "quantisation-aware training", **own.get("training", {}), "sha256": sha256(job.qat)}
     return quantized, how
@@ -316,4 +318,6 @@ def _check_ranges(quantized: keras.Model) -> None:
     from edgeface.quantize import uncalibrated
 
     if missing := uncalibrated(quantized):
-        raise InputError(f"every activation range of the twin must be set. Received: none for {', '.join(missing[:3])}")
+        raise InputError(
+            f"every activation range of the quantized model must be set. Received: none for {', '.join(missing[:3])}"
+        )

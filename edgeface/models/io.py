@@ -81,7 +81,10 @@ def load_model(path: str | Path, *, kind: str | None = None) -> tuple[keras.Mode
     """
     info = read_info(path)
     if kind not in (None, info.get("kind", "float")):
-        what = {"float": "a float model (its twin goes to --qat)", "qat": "a quantisation-aware twin"}[kind]
+        what = {
+            "float": "a float model (its quantized model goes to --qat)",
+            "qat": "a quantized model, as edgeface qat writes it",
+        }[kind]
         raise InputError(f"{path} must be {what}. Received: a {info.get('kind')!r} model")
     try:
         return keras.saving.load_model(path, compile=False), info

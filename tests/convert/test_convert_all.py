@@ -75,7 +75,7 @@ def test_a_twin_knows_the_model_that_it_was_tuned_from(tiny_files, tmp_path):
     (done,) = convert_all(job, [VARIANTS["int8_qat"]])
     assert done.card.float_sha256 == sha256(half)
     ParityRun.load(half, [tiny_files.files["float32"].path])
-    with pytest.raises(InputError, match="must be a twin of .*other.keras. Received: one of a model"):
+    with pytest.raises(InputError, match="must be the quantized model of .*other.keras. Received: one of a model"):
         convert_all(Job(other, tmp_path / "other", tmp_path / "qat.keras"), [VARIANTS["int8_qat"]])
 
 

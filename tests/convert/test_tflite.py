@@ -157,7 +157,7 @@ def test_what_cannot_be_converted(tiny_files, monkeypatch):
         (["{model}", "--variants", "float32", "--markup", "wflw98"], "markup must be one of ibug68, mtfl5"),
         (["{model}", "--variants", "float32", "--stages", "9"], "stages must be 1 to 2. Received: 9"),
         (["{model}", "--variants", "float32", "--outputs", "mesh"], "outputs must be among"),
-        (["{model}", "--variants", "int8_qat", "--qat", "{model}"], "must be a quantisation-aware twin"),
+        (["{model}", "--variants", "int8_qat", "--qat", "{model}"], "must be a quantized model"),
         (["{model}", "--variants", "int8_ptq", "--calibration", "none.json"], "none.json must be a JSON file"),
     ],
 )
