@@ -209,6 +209,8 @@ def read_card(path: str | Path) -> Card:
             raise InputError(f"{path} must carry an edgeface card. Received: a .tflite without one")
         try:
             data = json.loads(archived)
+        except RecursionError:
+            raise InputError(f"the card inside {path} must be JSON. Received: one nested too deeply") from None
         except ValueError as error:
             raise InputError(f"the card inside {path} must be JSON. Received: {error}") from None
     try:

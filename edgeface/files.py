@@ -114,11 +114,14 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """The parsed file; InputError where it is missing or not JSON."""
+    """The parsed file, UTF-8 with or without a byte-order mark; InputError where it is missing or not JSON."""
     path = Path(path)
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"{path} must be a JSON file. Received: no such file") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except RecursionError:
+        raise InputError(f"{path} must be a JSON file. Received: one nested too deeply") from None
+    # ValueError: not UTF-8, not JSON, or a number of more digits than Python converts.
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} must be a JSON file. Received: {error}") from None

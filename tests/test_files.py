@@ -87,6 +87,8 @@ def test_json_refuses_nan_and_leaves_nothing(tmp_path):
         (b"", "must be a JSON file"),
         (b'{"a": ', "must be a JSON file"),
         (b"\xff\xfe", "JSON file"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"9" * 5000, "must be a JSON file"),
     ],
 )
 def test_unreadable_json(tmp_path, content, message):
@@ -94,6 +96,11 @@ def test_unreadable_json(tmp_path, content, message):
         (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(InputError, match=message):
         read_json(tmp_path / "a.json")
+
+
+def test_a_byte_order_mark_is_no_part_of_json(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"name": "gr\xc3\xbc\xc3\x9f"}')
+    assert read_json(tmp_path / "a.json") == {"name": "grüß"}
 
 
 def test_a_folder_is_not_json(tmp_path):

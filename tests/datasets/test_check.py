@@ -257,6 +257,15 @@ def test_wflw(tmp_path, faces, run):
     ]
 
 
+@pytest.mark.parametrize("write", [folders.write_300w, folders.write_wflw, folders.write_celeba])
+def test_lists_with_a_byte_order_mark_are_read(write, tmp_path, faces, run):
+    write(tmp_path, faces)
+    for path in (p for p in tmp_path.rglob("*") if p.suffix in (".txt", ".pts")):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    code, found = broken_of(run, tmp_path, "--quick")
+    assert code == 0 and found["usable"] == len(faces), found["broken"]
+
+
 def test_celeba(tmp_path, faces, run):
     folders.write_celeba(tmp_path, faces)
     points, partition = tmp_path / "Anno/list_landmarks_celeba.txt", tmp_path / "Eval/list_eval_partition.txt"

@@ -139,9 +139,9 @@ def pose_of_pose_para(values: np.ndarray) -> np.ndarray:
 
 
 def read_text(path: Path) -> str:
-    """A table's text; InputError where it is missing or empty."""
+    """A table's text, without a byte-order mark; InputError where it is missing or empty."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
     except FileNotFoundError:
         raise InputError(f"{path} must be a text file. Received: no such file") from None
     except OSError as error:
