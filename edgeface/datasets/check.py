@@ -131,7 +131,7 @@ def _of_pack(folder: Path, split: str | None) -> Listing:
         file = record.get("file")
         image = folder / "images" / file if isinstance(file, str) and file else None
         read = partial(packs.sample_of, record, folder.name, folder, where)
-        entries.append(Entry(where, (split or str(record["split"]),), where, image, read))
+        entries.append(Entry(where, (split or str(record["split"]),), where, image, read, oriented=True))
     excluded = len(packs.records(folder, split, include_excluded=True)) - len(entries)
     return Listing(folder.name, "pack", str(folder), entries, excluded=excluded)
 
@@ -207,7 +207,7 @@ def _judge(entry: Entry, quick: bool) -> FaceSample | str | None:
         sample = read_entry(entry)
         if entry.image is not None and not entry.image.is_file():
             return None
-        size = image_size(entry.image) if entry.image is not None else None
+        size = image_size(entry.image, entry.oriented) if entry.image is not None else None
         if not quick:
             height, width = sample.load().shape[:2]
             size = width, height

@@ -2,6 +2,8 @@
 
 import json
 import sqlite3
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -10,8 +12,10 @@ from scipy.io import loadmat, savemat
 
 from edgeface.cli import main
 from edgeface.datasets import check as check_module
-from edgeface.datasets.imagefile import image_size
+from edgeface.datasets.imagefile import exif_orientation, image_size
 from edgeface.errors import InputError
+from edgeface.files import write_json
+from edgeface.images import read_image
 from tests.datasets import official_folders as folders
 from tests.datasets.conftest import record
 
@@ -223,6 +227,35 @@ def test_aflw(tmp_path, faces, run):
     assert "Received: an empty file" in broken_of(run, tmp_path)[1]["broken"][0][1]
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            "UPDATE FeatureCoords SET x = '12,5' WHERE face_id = 39343",
+            "FeatureCoords.x must be a number. Received: '12,5'",
+        ),
+        ("UPDATE FaceRect SET w = '' WHERE face_id = 39343", "FaceRect.w must be a number. Received: ''"),
+        ("UPDATE FacePose SET roll = x'00ff' WHERE face_id = 39343", "FacePose.roll must be a number. Received: b'"),
+        (
+            "UPDATE FaceImages SET width = '96 px' WHERE filepath = '2/image00002.jpg'",
+            "FaceImages.width must be a number. Received: '96 px'",
+        ),
+        (
+            "UPDATE FaceImages SET filepath = CAST(filepath AS BLOB) WHERE filepath = '2/image00002.jpg'",
+            "FaceImages.filepath must be text. Received: b'2/image00002.jpg'",
+        ),
+    ],
+)
+def test_a_value_of_another_type_in_aflw_s_database_breaks_its_face_alone(change, reason, tmp_path, faces, run):
+    folders.write_aflw(tmp_path, faces)
+    with sqlite3.connect(tmp_path / "data" / "aflw.sqlite") as database:
+        assert database.execute(change).rowcount >= 1
+    database.close()
+    code, found = broken_of(run, tmp_path, "--quick")
+    ((where, why),) = found["broken"]
+    assert code == 1 and found["usable"] == FACES - 1 and where.endswith("face 39343") and reason in why
+
+
 def test_aflw_and_its_other_annotation_are_two_sets(tmp_path, faces, run):
     folders.write_aflw_full(folders.write_aflw(tmp_path, faces), faces)
     code, out, _ = run(tmp_path, "--json")
@@ -360,3 +393,38 @@ def test_image_size(tmp_path):
         if length > 1:
             with pytest.raises(InputError, match="must be a whole|an empty file"):
                 image_size(path)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_quick_takes_a_photograph_s_turn_into_account_as_the_full_check_does(tmp_path, run, order, orientation):
+    exif = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}IHHHIHH", 8, 1, 0x0112, 3, 1, orientation, 0)
+    marker = b"Exif\0\0" + exif + bytes(4)
+    image = np.random.default_rng(0).integers(0, 255, (30, 90, 3), np.uint8)
+    photograph = cv2.imencode(".jpg", image)[1].tobytes()
+    path = tmp_path / "mine" / "images" / "a.jpg"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(photograph[:2] + b"\xff\xe1" + struct.pack(">H", len(marker) + 2) + marker + photograph[2:])
+    height, width = read_image(path).shape[:2]
+    assert image_size(path, oriented=True) == (width, height) and image_size(path) == (90, 30)
+    points = [[width * share, height * share] for share in (0.2, 0.4, 0.5, 0.6, 0.8)]
+    faces = [{"file": "a.jpg", "split": "train", "landmarks": {"mtfl5": points}}]
+    write_json(tmp_path / "mine" / "annotations.json", faces)
+    assert [broken_of(run, tmp_path, *quick)[0] for quick in ([], ["--quick"])] == [0, 0]
+
+
+@pytest.mark.parametrize("damaged", [b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff", b"JUNK" * 9])
+def test_a_damaged_exif_block_turns_nothing(damaged):
+    assert exif_orientation(damaged) == 1
+
+
+def test_a_png_s_turn_is_read_as_opencv_reads_it(tmp_path):
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    plain = cv2.imencode(".png", np.zeros((30, 90, 3), np.uint8))[1].tobytes()
+    exif = b"II*\0" + struct.pack("<IHHHIHH", 8, 1, 0x0112, 3, 1, 6, 0) + bytes(4)
+    path = tmp_path / "a.png"
+    path.write_bytes(plain[:33] + chunk(b"eXIf", exif) + plain[33:])
+    height, width = read_image(path).shape[:2]
+    assert image_size(path, oriented=True) == (width, height)

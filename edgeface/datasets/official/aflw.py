@@ -7,11 +7,13 @@ lie in ``flickr/{0,2,3}/`` beside it (or in ``data/flickr``, ``images``), as ``f
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -40,6 +42,11 @@ _QUERY = """
     LEFT JOIN FacePose p ON p.face_id = f.face_id LEFT JOIN FaceRect r ON r.face_id = f.face_id
     GROUP BY f.face_id ORDER BY f.face_id
 """
+_NUMBERS = (
+    *("FaceImages.width", "FaceImages.height", "FacePose.yaw", "FacePose.pitch", "FacePose.roll"),
+    *("FaceRect.x", "FaceRect.y", "FaceRect.w", "FaceRect.h"),
+)
+"""The query's columns after the first two."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,8 @@ class Row:
     """x, y, w, h."""
     points: np.ndarray
     """(21, 2), NaN where not visible."""
+    problem: str = ""
+    """What is wrong with the row; all but its id is empty then."""
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -72,11 +81,17 @@ def read_rows(path: Path) -> list[Row]:
             database.close()
     except sqlite3.Error as error:
         raise InputError(f"{path} must be a whole SQLite database. Received: {error}") from None
-    points: dict[int, np.ndarray] = {}
+    points: dict[Any, np.ndarray] = {}
+    problems: dict[Any, str] = {}
     for face_id, feature_id, x, y in coords:
         if isinstance(feature_id, int) and 1 <= feature_id <= POINTS and x is not None and y is not None:
-            points.setdefault(face_id, np.full((POINTS, 2), np.nan))[feature_id - 1] = x - FIRST_PIXEL, y - FIRST_PIXEL
-    return [_row(row, points.get(row[0])) for row in faces]
+            try:
+                found = _number(x, "FeatureCoords.x"), _number(y, "FeatureCoords.y")
+            except InputError as error:
+                problems.setdefault(face_id, str(error))
+                continue
+            points.setdefault(face_id, np.full((POINTS, 2), np.nan))[feature_id - 1] = np.subtract(found, FIRST_PIXEL)
+    return [_row(row, points.get(row[0]), problems.get(row[0], "")) for row in faces]
 
 
 def _check_tables(database: sqlite3.Connection, path: Path) -> None:
@@ -91,8 +106,19 @@ def _check_tables(database: sqlite3.Connection, path: Path) -> None:
             raise InputError(f"{path}: {table} must have a column {missing[0]}. Received: {', '.join(sorted(there))}")
 
 
-def _row(row: tuple, points: np.ndarray | None) -> Row:
-    face_id, filepath, width, height, yaw, pitch, roll, x, y, w, h = row
+def _row(row: tuple, points: np.ndarray | None, problem: str = "") -> Row:
+    """SQLite columns hold values of any type: one that is none of the column's own makes the face a broken one."""
+    face_id, filepath, *rest = row
+    unknown = np.full((POINTS, 2), np.nan)
+    try:
+        if problem:
+            raise InputError(problem)
+        if not isinstance(filepath, str | None):
+            raise InputError(f"FaceImages.filepath must be text. Received: {filepath!r:.60}")
+        values = [None if value is None else _number(value, name) for value, name in zip(rest, _NUMBERS, strict=True)]
+    except InputError as error:
+        return Row(face_id, None, None, np.full(3, np.nan), None, unknown, str(error))
+    width, height, yaw, pitch, roll, x, y, w, h = values
     angles = np.array([np.nan if angle is None else angle for angle in (yaw, pitch, roll)], np.float64)
     return Row(
         face_id=face_id,
@@ -100,9 +126,20 @@ def _row(row: tuple, points: np.ndarray | None) -> Row:
         size=(int(width), int(height)) if width and height else None,
         # Yaw and pitch turn as in 300W-LP; roll turns the other way, and every loader negates it.
         pose_deg=np.rad2deg(angles) * (1, 1, -1),
-        rect=None if None in (x, y, w, h) else (float(x), float(y), float(w), float(h)),
-        points=np.full((POINTS, 2), np.nan) if points is None else points,
+        rect=None if None in (x, y, w, h) else (x, y, w, h),
+        points=unknown if points is None else points,
     )
+
+
+def _number(value: Any, name: str) -> float:
+    """A finite number, as one or as text."""
+    try:
+        found = float(value) if isinstance(value, int | float | str) else math.nan
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise InputError(f"{name} must be a number. Received: {value!r:.60}")
+    return found
 
 
 def image_base(folder: Path) -> Path:
@@ -115,6 +152,9 @@ def _entries(folder: Path) -> Iterator[Entry]:
     path, base = folder / FILE, image_base(folder)
     for row in read_rows(path):
         where = f"{path}, face {row.face_id}"
+        if row.problem:
+            yield layout.broken(where, ("all",), row.problem)
+            continue
         if not row.filepath:
             yield layout.broken(where, ("all",), "a face must have an image in FaceImages. Received: none")
             continue

@@ -36,6 +36,8 @@ class Entry:
     """InputError: what is wrong with the annotation. The image is not opened."""
     size: tuple[int, int] | None = None
     """(width, height) that the annotation says the image has."""
+    oriented: bool = False
+    """The points count the pixels of the picture turned as its EXIF orientation says, not as it is stored."""
 
 
 @dataclass(frozen=True)
