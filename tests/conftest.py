@@ -25,7 +25,12 @@ settings.load_profile("edgeface")
 
 FIXTURE_MARKERS = {"tiny_files": "slow", "jax_env": "slow", "browser": "slow", "faces_root": "faces"}
 """A test that asks for the fixture has the marker; all others are marked where they stand."""
-LONGEST_FIRST = ("tests/parity/test_variants", "tests/training/test_kill", "tests/training/test_distribution")
+LONGEST_FIRST = (
+    "tests/test_wheel",
+    "tests/parity/test_variants",
+    "tests/training/test_kill",
+    "tests/training/test_distribution",
+)
 
 QUICK_CPU_S = 5.0
 """Processor time, its child processes' included, above which a test should be marked ``slow``: it is named."""
