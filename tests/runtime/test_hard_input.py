@@ -22,6 +22,7 @@ from edgeface.crop import Crop
 from edgeface.datasets.packs import faces_root
 from edgeface.datasets.synthetic import face_seed, render_face
 from edgeface.errors import InputError
+from edgeface.image_header import announced_size
 from edgeface.images import read_image, rgb_copy, rgb_view
 from edgeface.runtime.detector import FaceDetector
 from edgeface.runtime.predictor import Face, Predictor, cut
@@ -75,6 +76,20 @@ BGR = PICTURE[..., ::-1]
 def test_sixteen_bits_are_brought_to_eight(tmp_path):
     path = written(tmp_path / "deep.png", BGR.astype(np.uint16) * 257)
     np.testing.assert_allclose(read_image(path).astype(int), PICTURE, atol=1)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_fewer_bits_in_sixteen_are_scaled_by_their_own_range(tmp_path, caplog, bits):
+    deep = np.round(BGR / 255 * (2**bits - 1)).astype(np.uint16)
+    deep[0, 0] = 2**bits - 1
+    caplog.set_level("INFO")
+    image = read_image(written(tmp_path / "deep.png", deep))
+    np.testing.assert_allclose(image[1:].astype(int), PICTURE[1:], atol=1)
+    assert [record.message for record in caplog.records] == [
+        f"{tmp_path / 'deep.png'}: {bits} bits are stored in 16; they are brought to 8"
+    ]
+    gray = read_image(written(tmp_path / "gray.png", deep[..., 0]))
+    np.testing.assert_allclose(gray[1:].astype(int), np.repeat(BGR[1:, :, :1], 3, 2), atol=1)
 
 
 def test_gray_becomes_three_equal_channels(tmp_path):
@@ -147,6 +162,20 @@ def test_a_picture_that_claims_to_be_vast_is_refused(tmp_path):
     path = tmp_path / "vast.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(99))))
     with pytest.raises(InputError, match="must be an image"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tiff", ".bmp", ".ppm", ".gif"])
+def test_the_size_is_known_before_anything_is_decoded(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"a{suffix}"
+    assert cv2.imwrite(str(path), np.zeros((30, 47, 3), np.uint8))
+    data = path.read_bytes()
+    assert announced_size(data) == announced_size(memoryview(data)) == (47, 30)
+    for length in range(0, len(data), 7):
+        assert announced_size(data[:length]) in (None, (47, 30))
+    monkeypatch.setattr("edgeface.images.MAX_PIXELS", 47 * 30 - 1)
+    monkeypatch.setattr(cv2, "imdecode", None)
+    with pytest.raises(InputError, match=r"must be an image of at most 0 million pixels\. Received: 47 x 30"):
         read_image(path)
 
 
