@@ -179,6 +179,10 @@ class Card:
             must(self.decode is not None, "decode", "given where an output is maps", None)
             maps = (1, self.decode.map_height, self.decode.map_width, size)
             must(self.outputs["maps"].shape == maps, "outputs.maps.shape", str(maps), self.outputs["maps"].shape)
+        for role, kind in {"pose_logits": "bins", "pose_features": "features"}.items():
+            if role in self.outputs:
+                got = None if self.decode is None else self.decode.pose
+                must(got == kind, "decode.pose", f"{kind} where an output is {role}", got)
         if self.decode is not None and self.decode.pose == "bins":
             must("pose_logits" in self.outputs, "outputs", "pose_logits where pose is bins", list(self.outputs))
             logits = (1, 3, self.decode.bins)
@@ -296,6 +300,8 @@ def _read_tflite(path: Path) -> bytes:
 def _check_quantization(spec: InputSpec | OutputSpec) -> None:
     pair = (spec.scale, spec.zero_point)
     if spec.dtype in ("int8", "uint8"):
-        must(None not in pair and spec.scale > 0, "scale and zero_point", "given, scale > 0, where dtype is int", pair)
+        low = -128 if spec.dtype == "int8" else 0
+        given = None not in pair and 0 < spec.scale < float("inf") and low <= spec.zero_point <= low + 255
+        must(given, "scale and zero_point", f"given, scale > 0, {low} <= zero_point <= {low + 255}", pair)
     else:
         must(pair == (None, None), "scale and zero_point", "null where dtype is float", pair)

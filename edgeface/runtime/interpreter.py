@@ -19,6 +19,8 @@ from edgeface.errors import InputError
 
 INTERPRETERS = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
 """In order of preference: LiteRT is maintained, tflite-runtime is what 32-bit Raspberry Pi OS has."""
+MAX_THREADS = 256
+"""The interpreter ends the process where the system cannot start as many threads as it is asked for."""
 
 
 def interpreter_module() -> ModuleType:
@@ -81,15 +83,15 @@ class TFLiteModel:
 
         Args:
             path: A `.tflite` with a card inside.
-            threads: How many threads the interpreter (XNNPACK) uses.
+            threads: How many threads the interpreter (XNNPACK) uses, at most `MAX_THREADS`.
             delegate: The path of a delegate's shared library, such as libedgetpu.so.1.
 
         Raises:
             InputError: no such file, not a `.tflite`, no card in it, damaged, or not what its card says; no such
                 delegate.
         """
-        if threads < 1:
-            raise InputError(f"threads must be at least 1. Received: {threads}")
+        if not 1 <= threads <= MAX_THREADS:
+            raise InputError(f"threads must be at least 1 and at most {MAX_THREADS}. Received: {threads}")
         self.path = Path(path)
         self.card: Card = read_card(self.path)
         content = _verified_flatbuffer(self.path, self.card)
@@ -180,7 +182,7 @@ class TFLiteModel:
             found = by_index.get(runner.get_output_details().get(spec.name, {}).get("index"))
         if found is None:
             found = next((detail for detail in details if detail["name"] == spec.name), None)
-        if found is None and spec.index is not None and spec.index < len(details):
+        if found is None and spec.index is not None and 0 <= spec.index < len(details):
             found = details[spec.index]
         if found is None:
             names = [detail["name"] for detail in details]
@@ -194,6 +196,11 @@ class TFLiteModel:
             raise InputError(
                 f"{self.path}: {what} must be {spec.dtype} {tuple(spec.shape)}. Received: {got[1]} {got[0]}"
             )
+        # A file that casts to int8 itself has no scale of its own; the card's is all there is.
+        scale, zero_point = detail["quantization"]
+        if scale and not (spec.scale and np.isclose(spec.scale, scale, rtol=1e-5) and spec.zero_point == zero_point):
+            rule = f"have the scale and zero point of its card, {spec.scale} and {spec.zero_point}"
+            raise InputError(f"{self.path}: {what} must {rule}. Received: {scale} and {zero_point}")
 
 
 def _verified_flatbuffer(path: Path, card: Card) -> bytes:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -350,9 +353,6 @@ def test_a_model_cut_anywhere_is_refused(tmp_path):
 
 
 def test_a_card_without_a_hash_is_refused(tmp_path):
-    import json
-    import zipfile
-
     path = tmp_path / "bare.tflite"
     shutil.copy(zoo.path("acdc_n"), path)
     card = read_card(path).to_dict() | {"flatbuffer_sha256": None}
@@ -361,6 +361,49 @@ def test_a_card_without_a_hash_is_refused(tmp_path):
         archive.writestr("edgeface.json", json.dumps(card))
     with pytest.raises(InputError, match="must hold flatbuffer_sha256"):
         Predictor.load(path)
+
+
+def _with_card(path: Path, change: Callable[[dict], None]) -> Path:
+    """acdc_n with another card, written past the checks that a card's class makes."""
+    flatbuffer, card = split_card(zoo.path("acdc_n").read_bytes())
+    data = json.loads(card)
+    change(data)
+    path.write_bytes(flatbuffer)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("edgeface.json", json.dumps(data))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (lambda card: card["input"].update(scale=2.0), "must have the scale and zero point of its card, 2.0 and 0"),
+        (lambda card: card["input"].update(zero_point=3), "its card, 1.0 and 3. Received: 1.0 and 0"),
+        (lambda card: card["input"].update(zero_point=10**400), "0 <= zero_point <= 255"),
+        (lambda card: card["input"].update(scale=float("inf")), "scale > 0"),
+        (lambda card: card["outputs"].update(pose_features=card["outputs"].pop("pose")), "pose must be features"),
+        (lambda card: card["outputs"].update(pose_logits=card["outputs"].pop("pose")), "decode.pose must be bins"),
+        (lambda card: card["outputs"]["pose"].update(name="none", index=-(10**9)), "must have the output 'none'"),
+    ],
+)
+def test_a_card_that_does_not_fit_its_file_is_refused(tmp_path, change, rule):
+    with pytest.raises(InputError, match=re.escape(rule)):
+        Predictor.load(_with_card(tmp_path / "lies.tflite", change))
+
+
+def test_a_card_nested_too_deeply_is_told(tmp_path):
+    path = tmp_path / "deep.tflite"
+    path.write_bytes(split_card(zoo.path("acdc_n").read_bytes())[0])
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("edgeface.json", "[" * 100_000)
+    with pytest.raises(InputError, match="deep.tflite must be JSON. Received: one nested too deeply"):
+        Predictor.load(path)
+
+
+@pytest.mark.parametrize("threads", [-1, 0, 257, 200_000, 2**70])
+def test_threads_that_no_system_starts_are_refused(threads):
+    with pytest.raises(InputError, match="threads must be at least 1 and at most 256"):
+        Predictor.load("acdc_n", threads)
 
 
 def test_eight_threads_share_one_predictor(predictor, rendered):

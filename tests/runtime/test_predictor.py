@@ -169,7 +169,7 @@ def test_no_interpreter_says_how_to_get_one(monkeypatch):
 
 
 def test_threads_must_be_positive():
-    with pytest.raises(InputError, match="threads must be at least 1. Received: 0"):
+    with pytest.raises(InputError, match="threads must be at least 1 and at most 256. Received: 0"):
         TFLiteModel(tiny.float_model(), threads=0)
 
 
