@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -46,18 +47,23 @@ class OneEuroFilter:
     def __call__(self, values: np.ndarray, time_s: float, unit: float = 1.0) -> np.ndarray:
         """(..., D) at a time -> filtered, float64. unit: what counts as a length of 1.
 
-        The first values come back as they are, and so do those after a NaN. A time that has not gone on changes
-        nothing.
+        The first values come back as they are, and so do those after a NaN, or after a clock that has stepped back.
+        The time of the values before changes nothing.
+
+        Raises:
+            InputError: a time that is not a finite number.
         """
+        if not (isinstance(time_s, numbers.Real) and math.isfinite(time_s)):
+            raise InputError(f"time_s must be a finite number of seconds. Received: {time_s!r}")
         values = np.asarray(values, np.float64)
         if not np.isfinite(values).all():
             self._time_s = None
             return values
-        if self._time_s is None or values.shape != self._values.shape:
+        if self._time_s is None or values.shape != self._values.shape or time_s < self._time_s:
             self._time_s, self._values, self._speed = time_s, values, np.zeros_like(values)
             return values
         step_s = time_s - self._time_s
-        if step_s <= 0:
+        if step_s == 0:
             return self._values
         speed = (values - self._values) / (step_s * max(unit, 1e-9))
         self._speed = self._speed + _weight(SPEED_CUTOFF_HZ, step_s) * (speed - self._speed)

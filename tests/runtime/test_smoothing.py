@@ -69,10 +69,27 @@ def test_odd_times_and_values_do_no_harm():
     smooth = OneEuroFilter(OneEuro())
     first = smooth(np.ones(3), 5.0)
     np.testing.assert_array_equal(smooth(np.zeros(3), 5.0), first)
-    np.testing.assert_array_equal(smooth(np.zeros(3), 4.0), first)
     assert np.isnan(smooth(np.full(3, np.nan), 5.1)).all()
     np.testing.assert_array_equal(smooth(np.zeros(3), 5.2), np.zeros(3))
     np.testing.assert_array_equal(smooth(np.ones(5), 6.0), np.ones(5), "another shape begins anew")
+
+
+def test_a_clock_that_steps_back_begins_anew():
+    smooth, fresh = OneEuroFilter(OneEuro()), OneEuroFilter(OneEuro())
+    for index in range(3):
+        smooth(np.array([float(index)]), 3600 + index / 30)
+    for index in range(3, 8):
+        values = np.array([float(index)])
+        np.testing.assert_array_equal(smooth(values, index / 30), fresh(values, index / 30))
+
+
+@pytest.mark.parametrize("time_s", [math.nan, math.inf, -math.inf, "1", None])
+def test_a_time_that_is_no_number_is_told_and_forgotten(time_s):
+    smooth = OneEuroFilter(OneEuro())
+    smooth(np.zeros(2), 0.0)
+    with pytest.raises(InputError, match="time_s must be a finite number of seconds"):
+        smooth(np.ones(2), time_s)
+    assert (smooth(np.ones(2), 1 / 30) > 0).all()
 
 
 def test_angles_take_the_short_way_round():
