@@ -19,6 +19,10 @@ from edgeface.runtime.quiet import quiet_opencv
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 PI_CAMERA = "picamera"
+BAD_FRAMES = 250
+"""Frames in a row that may fail before a video is taken to have ended: ten seconds of most."""
+LONGEST_STEP_S = 3600.0
+"""A frame's time is not believed where it is further from the one before it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +33,10 @@ class Frame:
     """(H, W, 3) uint8 RGB. Of a video or a camera a read-only view of what OpenCV gave (`edgeface.images.rgb_view`):
     `edgeface.images.rgb_copy` gives one to draw on."""
     index: int
+    """Its number from 0; in a video the frames that could not be decoded have numbers, too."""
     time_s: float
-    """Since the first frame: by the clock for a camera, by the frame rate for a file."""
+    """Since the first frame: by the clock for a camera, by the times in the file for a video (by its frame rate where
+    those do not rise), 1/30 s apart for images."""
     name: str
 
 
@@ -39,9 +45,10 @@ class SourceLost(Exception):
 
 
 class VideoFile:
-    """A video file, upright as its metadata say. `SourceLost` where it stops short of the frames it announces."""
+    """A video file, upright as its metadata say. Frames that cannot be decoded are skipped and counted; `SourceLost`
+    where it stops short of the frames it announces."""
 
-    live = False
+    live, skipped = False, 0
 
     def __init__(self, path: str | Path) -> None:
         self.name = str(path)
@@ -56,24 +63,43 @@ class VideoFile:
         """Frames as announced by the file; None where it does not say."""
 
     def frames(self) -> Iterator[Frame]:
-        index = 0
+        given = failed = 0
+        start_s = time_s = 0.0
         try:
-            while (image := _read(self._capture)) is not None:
-                yield Frame(image, index, index / self.fps, self.name)
-                index += 1
+            # OpenCV says the same of a frame that cannot be decoded and of the end.
+            while failed < BAD_FRAMES:
+                image = _read(self._capture)
+                if image is None:
+                    failed += 1
+                    continue
+                self.skipped += failed
+                index = given + self.skipped
+                told_s = float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
+                if given == 0:
+                    time_s = index / self.fps
+                    start_s = told_s - time_s
+                else:
+                    step_s = told_s - start_s - time_s
+                    time_s += step_s if 0 < step_s < LONGEST_STEP_S else (1 + failed) / self.fps
+                failed = 0
+                yield Frame(image, index, time_s, self.name)
+                given += 1
         finally:
             self._capture.release()
-        if index == 0:
+        if given == 0:
             raise InputError(f"{self.name} must be a video that OpenCV reads. Received: a file without a whole frame")
-        # Some containers only estimate their length.
-        if self.count is not None and index < self.count - max(1, 0.02 * self.count):
-            raise SourceLost(f"{self.name} ends early: it holds {index} of the {self.count} frames that it announces")
+        if self.count is None:
+            return
+        # Some containers only estimate their length, and some leave out frames that show nothing new.
+        least = self.count - max(1, 0.02 * self.count)
+        if given + self.skipped < least and 1 + time_s * self.fps < least:
+            raise SourceLost(f"{self.name} ends early: it holds {given} of the {self.count} frames that it announces")
 
 
 class ImageFolder:
     """The images of a folder by name, as frames 1/30 s apart."""
 
-    live, fps = False, 30.0
+    live, fps, skipped = False, 30.0, 0
 
     def __init__(self, path: str | Path) -> None:
         self.name = str(path)
@@ -88,7 +114,7 @@ class ImageFolder:
 class Camera:
     """A camera by its number, or any object that reads as `cv2.VideoCapture` does. It ends only by being lost."""
 
-    live, count = True, None
+    live, count, skipped = True, None, 0
 
     def __init__(
         self, index: int = 0, size: tuple[int, int] | None = None, capture: Any = None, patience_s: float = 2.0
@@ -128,7 +154,7 @@ class Camera:
 class PiCamera:
     """The Raspberry Pi's camera through picamera2, which its system brings (`apt install python3-picamera2`)."""
 
-    live, count, name = True, None, "the Raspberry Pi camera"
+    live, count, skipped, name = True, None, 0, "the Raspberry Pi camera"
 
     def __init__(self, size: tuple[int, int] | None = None, fps: float = 30.0, camera: Any = None) -> None:
         self.fps = fps

@@ -27,16 +27,19 @@ class Summary:
     """end, limit, closed, interrupted or lost."""
     reason: str = ""
     """What the source said when it was lost."""
+    skipped: int = 0
+    """Frames of the source that could not be decoded."""
 
     def text(self) -> str:
         rate = self.frames / self.seconds if self.seconds > 0 else 0.0
         parts = ", ".join(
             f"{name} {1000 * spent / max(1, self.frames):.1f}" for name, spent in self.seconds_by_part.items()
         )
+        bad = f", {self.skipped} frames skipped that cannot be decoded" if self.skipped else ""
         why = {"interrupted": ", interrupted", "closed": ", closed"}.get(self.ended, "")
         return (
             f"{self.frames} frames in {self.seconds:.1f} s ({rate:.1f} a second; ms a frame: {parts}), "
-            f"{self.faces} faces followed, {self.detections_run} searches by the detector{why}"
+            f"{self.faces} faces followed, {self.detections_run} searches by the detector{bad}{why}"
         )
 
 
@@ -88,4 +91,5 @@ def run(
         ended = "interrupted"
     finally:
         frames.close()
-    return Summary(count, clock() - started, tracker.begun, tracker.detections_run, spent, ended, reason)
+    seconds = clock() - started
+    return Summary(count, seconds, tracker.begun, tracker.detections_run, spent, ended, reason, source.skipped)

@@ -93,6 +93,67 @@ def test_a_video_that_ends_in_the_middle_of_a_frame(torn):
     assert f"holds {summary.frames} of the {FRAMES} frames that it announces" in summary.reason
 
 
+def spoiled(video: Path, path: Path, frames: range) -> Path:
+    """A copy of the video (MJPG in AVI) with noise in the place of some frames."""
+    data, noise = bytearray(video.read_bytes()), np.random.default_rng(0)
+    at = data.index(b"movi")
+    for number in range(frames.stop):
+        at = data.index(b"00dc", at)
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        if number in frames:
+            data[at + 8 : at + 8 + size] = noise.bytes(size)
+        at += 8 + size
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("frames", [range(1), range(5, 6), range(3, 9)])
+def test_frames_that_cannot_be_decoded_are_skipped_and_counted(video, tmp_path, frames):
+    source = VideoFile(spoiled(video, tmp_path / "noise.avi", frames))
+    seen: list[sources.Frame] = []
+    output = SimpleNamespace(frame=lambda frame, faces: seen.append(frame) or True)
+    summary = live.run(source, acted(), [output])
+    whole = [index for index in range(FRAMES) if index not in frames]
+    assert [frame.index for frame in seen] == whole
+    np.testing.assert_allclose([frame.time_s for frame in seen], np.array(whole) / 25)
+    assert (summary.frames, summary.skipped, summary.ended) == (len(whole), len(frames), "end")
+    assert f", {len(frames)} frames skipped that cannot be decoded" in summary.text()
+
+
+def test_a_video_without_a_frame_that_can_be_decoded(video, tmp_path):
+    with pytest.raises(InputError, match="a file without a whole frame"):
+        live.run(VideoFile(spoiled(video, tmp_path / "noise.avi", range(FRAMES))), acted())
+
+
+@pytest.mark.parametrize(
+    ("told_ms", "times_s"),
+    [
+        ([0, 40, 80, 280, 480], [0, 0.04, 0.08, 0.28, 0.48]),  # the rate changes
+        ([500, 540, 700, 740, 780], [0, 0.04, 0.2, 0.24, 0.28]),  # it starts late; frames are left out
+        ([0, 0, 0, 0, 0], [0, 0.04, 0.08, 0.12, 0.16]),  # OpenCV does not say
+        ([0, 40, 20, float("nan"), 160], [0, 0.04, 0.08, 0.12, 0.16]),
+        ([0, 40, 1e12, 120, 160], [0, 0.04, 0.08, 0.12, 0.16]),
+    ],
+)
+def test_a_video_s_times_are_those_in_the_file_where_they_rise(video, monkeypatch, told_ms, times_s):
+    capture = FakeCapture([frame(index) for index in range(5)])
+    times = iter(told_ms)
+    rest = {cv2.CAP_PROP_FPS: 25.0, cv2.CAP_PROP_FRAME_COUNT: 5.0}
+    monkeypatch.setattr(capture, "get", lambda key: next(times) if key == cv2.CAP_PROP_POS_MSEC else rest[key])
+    monkeypatch.setattr(sources, "_opened", lambda *_: capture)
+    np.testing.assert_allclose([f.time_s for f in VideoFile(video).frames()], times_s)
+    assert capture.released
+
+
+def test_a_video_that_leaves_frames_out_is_whole_where_its_time_is(video, monkeypatch):
+    capture = FakeCapture([frame(index) for index in range(5)])
+    times = iter([0, 40, 80, 120, 4000])
+    rest = {cv2.CAP_PROP_FPS: 25.0, cv2.CAP_PROP_FRAME_COUNT: 101.0}
+    monkeypatch.setattr(capture, "get", lambda key: next(times) if key == cv2.CAP_PROP_POS_MSEC else rest[key])
+    monkeypatch.setattr(sources, "_opened", lambda *_: capture)
+    assert live.run(VideoFile(video), acted()).ended == "end"
+
+
 def test_colours_reach_the_tracker_as_rgb(tmp_path):
     path = tmp_path / "red.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25.0, (64, 64))
