@@ -54,7 +54,7 @@ class VideoFile:
         self.name = str(path)
         if not Path(path).is_file():
             raise InputError(f"source must be a video file, a folder, or a camera. Received: {path}, no such file")
-        with _quiet_ffmpeg():
+        with quiet_ffmpeg():
             self._capture = _opened(cv2.VideoCapture, str(path), f"{path} must be a video that OpenCV reads")
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.fps = rate if 1 <= rate <= 1000 else 30.0
@@ -240,7 +240,7 @@ def images_of(folder: str | Path) -> list[Path]:
 
 
 @contextmanager
-def _quiet_ffmpeg() -> Iterator[None]:
+def quiet_ffmpeg() -> Iterator[None]:
     """FFmpeg reports every damaged packet on stderr; it reads this variable as a video is opened."""
     name = "OPENCV_FFMPEG_LOGLEVEL"
     if name in os.environ:

@@ -18,7 +18,8 @@ from edgeface.errors import InputError
 from edgeface.files import atomic_write
 from edgeface.images import rgb_copy
 from edgeface.markup import Markup
-from edgeface.runtime.cameras import Frame
+from edgeface.runtime.cameras import Frame, quiet_ffmpeg
+from edgeface.runtime.quiet import quiet_opencv
 from edgeface.runtime.show import csv_header, csv_row, draw_face, face_json
 from edgeface.runtime.tracker import TrackedFace
 
@@ -61,14 +62,18 @@ def tracked_face_json(tracked: TrackedFace) -> dict[str, Any]:
 class CsvRows:
     """One row a face and frame."""
 
-    def __init__(self, stream: TextIO, markup: str) -> None:
-        self._writer, self._markup = csv.writer(stream, lineterminator="\n"), markup
+    def __init__(self, stream: TextIO, markup: str, name: str | Path = "the CSV file") -> None:
+        """name: the file as errors call it."""
+        self._writer, self._markup, self._name = csv.writer(stream, lineterminator="\n"), markup, name
         self._writer.writerow(["frame", "time_s", "id", *csv_header(markup)])
 
     def frame(self, frame: Frame, faces: Sequence[TrackedFace]) -> bool:
         for tracked in faces:
             row = csv_row(tracked.face, self._markup)
-            self._writer.writerow([frame.index, f"{frame.time_s:.4f}", tracked.id, *row])
+            try:
+                self._writer.writerow([frame.index, f"{frame.time_s:.4f}", tracked.id, *row])
+            except OSError as error:
+                raise InputError(f"{self._name} must be writable. Received: {error.strerror or error}") from None
         return True
 
 
@@ -76,7 +81,7 @@ class CsvRows:
 def csv_file(path: str | Path, markup: str) -> Iterator[CsvRows]:
     """A CSV file of faces; it gets its name once it is whole."""
     with atomic_write(path) as aside, open(aside, "w", newline="") as stream:
-        yield CsvRows(stream, markup)
+        yield CsvRows(stream, markup, path)
 
 
 class Drawn:
@@ -105,6 +110,8 @@ class VideoOut:
     def __init__(self, path: Path, fps: float, drawn: Drawn) -> None:
         self.path, self._fps, self._drawn = path, fps, drawn
         self._writer: cv2.VideoWriter | None = None
+        self.written = 0
+        """Frames that were handed to the writer."""
 
     def frame(self, frame: Frame, faces: Sequence[TrackedFace]) -> bool:
         image = self._drawn.image(frame, faces)
@@ -113,14 +120,17 @@ class VideoOut:
             height, width = (max(2, n - n % 2) for n in image.shape[:2])
             code = cv2.VideoWriter_fourcc(*VIDEO_CODECS[self.path.suffix.lower()])
             self._size = width, height
-            self._writer = cv2.VideoWriter(str(self.path), code, self._fps, self._size)
+            with quiet_opencv(), quiet_ffmpeg():
+                self._writer = cv2.VideoWriter(str(self.path), code, self._fps, self._size)
             if not self._writer.isOpened():
                 raise InputError(f"--out must be a video that this OpenCV writes. Received: {self.path.suffix}")
         height, width = image.shape[:2]
         if (width, height) != self._size:
             odd = 0 <= width - self._size[0] < 2 and 0 <= height - self._size[1] < 2
             image = image[: self._size[1], : self._size[0]] if odd else cv2.resize(image, self._size)
-        self._writer.write(np.ascontiguousarray(image))
+        with quiet_opencv():
+            self._writer.write(np.ascontiguousarray(image))
+        self.written += 1
         return True
 
     def close(self) -> None:
@@ -151,6 +161,35 @@ def video_file(path: str | Path, fps: float, drawn: Drawn) -> Iterator[VideoOut]
             out.close()
         if not aside.stat().st_size:
             raise InputError(f"a source must give a frame for {path} to be written. Received: none")
+        there = frames_in(aside, out.written)
+        if there < out.written - 1:  # a codec may keep the last one
+            got = f"{there} of {out.written} frames written (is the disk full?)"
+            raise InputError(f"{path} must be writable. Received: {got}")
+
+
+def frames_in(path: Path, expected: int) -> int:
+    """How many frames of a video can be read, at most those expected. OpenCV's writer does not say when a disk is full.
+
+    Args:
+        path: The video.
+        expected: Its frames. Where its last one is where it should be, the others are not decoded.
+    """
+    with quiet_opencv(), quiet_ffmpeg():
+        capture = cv2.VideoCapture(str(path))
+        try:
+            capture.set(cv2.CAP_PROP_POS_FRAMES, expected - 1)
+            if round(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == expected and capture.read()[0] and not capture.grab():
+                return expected
+        finally:
+            capture.release()
+        capture = cv2.VideoCapture(str(path))
+        try:
+            found = 0
+            while found < expected and capture.grab():
+                found += 1
+            return found
+        finally:
+            capture.release()
 
 
 class Window:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import functools
+import io
 import json
 import os
 import signal
@@ -294,6 +296,52 @@ def test_videos_that_cannot_be_written(tmp_path):
         outputs.video_file(tmp_path / "drawn.mp4", 25.0, outputs.Drawn("ibug68")),
     ):
         pass
+    assert list(tmp_path.iterdir()) == []
+
+
+class FullDisk:
+    """A writer that says nothing where the disk is full, as OpenCV's does."""
+
+    real = cv2.VideoWriter
+
+    def __init__(self, path: str, *options) -> None:
+        self.path, self.writer, self.left = path, self.real(path, *options), 4
+
+    def isOpened(self) -> bool:
+        return self.writer.isOpened()
+
+    def write(self, image: np.ndarray) -> None:
+        self.left -= 1
+        if self.left >= 0:
+            self.writer.write(image)
+
+    def release(self) -> None:
+        self.writer.release()
+
+
+class TornFile(FullDisk):
+    def release(self) -> None:
+        super().release()
+        os.truncate(self.path, os.path.getsize(self.path) // 2)
+
+
+@pytest.mark.parametrize("writer", [FullDisk, TornFile])
+@pytest.mark.parametrize("suffix", list(outputs.VIDEO_CODECS))
+def test_a_video_on_a_full_disk_is_told_and_leaves_nothing(capsys, monkeypatch, video, tmp_path, writer, suffix):
+    monkeypatch.setattr(outputs.cv2, "VideoWriter", writer)
+    monkeypatch.setattr(writer, "real", FullDisk.real)
+    assert cli.main(command(video, "--out", tmp_path / f"drawn{suffix}")) == 2
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("edgeface: "))
+    assert f"drawn{suffix} must be writable. Received: " in line and "of 12 frames written (is the disk full?)" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's full device")
+def test_a_csv_on_a_full_disk_is_told_and_leaves_nothing(capsys, monkeypatch, video, tmp_path):
+    full = functools.partial(io.open, "/dev/full")
+    monkeypatch.setattr(outputs, "open", lambda path, *how, **more: full(*how, **more), raising=False)
+    assert cli.main(command(video, "--csv", tmp_path / "f.csv", "--out", tmp_path / "drawn.avi")) == 2
+    assert "f.csv must be writable. Received: No space left on device" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
