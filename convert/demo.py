@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
@@ -29,8 +28,6 @@ the networks can do: see results/ for real faces.
 
 def main() -> int:
     print(PLAN, flush=True)
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("edgeface").setLevel(logging.INFO)
     start = time.perf_counter()
     from edgeface.progress import show_progress
     from edgeface.training.backend import start_keras

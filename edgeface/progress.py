@@ -16,6 +16,7 @@ def show_progress() -> None:
     handler.setFormatter(logging.Formatter("  %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
+    log.propagate = False  # TensorFlow's export gives the root logger a handler, which would print each line again
 
 
 def track(items: Sequence[Item], description: str, *, at_least: int = 300) -> Iterable[Item]:
