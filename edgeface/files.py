@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -41,6 +42,30 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     finally:
         if aside is not None:
             aside.unlink(missing_ok=True)
+
+
+def remove_partial(path: str | Path) -> None:
+    """Removes what a kill in the middle of `atomic_write` has left of a file: hidden files beside it.
+
+    Args:
+        path: The final file, which stays; no other process may be writing it.
+    """
+    path = Path(path)
+    left = re.compile(rf"\.{re.escape(path.stem)}\.[a-z0-9_]{{8}}{re.escape(path.suffix)}")
+    for one in path.parent.glob(".*"):
+        if left.fullmatch(one.name):
+            with suppress(OSError):
+                one.unlink()
+
+
+def files_of(folder: str | Path, suffix: str) -> list[Path]:
+    """A folder's files of that suffix by name, without the hidden ones: those are being written, or were.
+
+    Args:
+        folder: The folder; there are none in one that is missing.
+        suffix: With its dot: ".tflite".
+    """
+    return sorted(path for path in Path(folder).glob(f"*{suffix}") if not path.name.startswith("."))
 
 
 def check_writable(folder: str | Path) -> None:

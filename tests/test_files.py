@@ -5,7 +5,16 @@ import stat
 import pytest
 
 from edgeface.errors import InputError
-from edgeface.files import atomic_write, check_outputs, read_json, write_bytes, write_json, write_text
+from edgeface.files import (
+    atomic_write,
+    check_outputs,
+    files_of,
+    read_json,
+    remove_partial,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 
 def names(folder):
@@ -131,3 +140,18 @@ def test_no_file_of_a_folder_that_is_read_may_be_replaced(tmp_path):
         check_outputs({"--out": inside}, [tmp_path / "set"])
     check_outputs({"--out": inside.with_name("new.png")}, [tmp_path / "set"])
     check_outputs({"--out": inside}, [tmp_path / "set" / "other"])
+
+
+def test_what_a_kill_has_left_is_not_listed_and_is_removed(tmp_path):
+    names_of = ("a.tflite", "a_b.tflite", "a.json", ".note.tflite")
+    for name in names_of:
+        (tmp_path / name).write_bytes(b"x")
+    killed = atomic_write(tmp_path / "a.tflite")
+    aside = killed.__enter__()
+    assert [path.name for path in files_of(tmp_path, ".tflite")] == ["a.tflite", "a_b.tflite"]
+    assert files_of(tmp_path / "none", ".tflite") == []
+    remove_partial(tmp_path / "a_b.tflite")
+    assert aside.is_file()
+    remove_partial(tmp_path / "a.tflite")
+    remove_partial(tmp_path / "none" / "a.tflite")
+    assert names(tmp_path) == sorted(names_of)

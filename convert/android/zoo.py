@@ -6,14 +6,14 @@ from pathlib import Path
 
 from convert.android.kotlin import DEMO
 from edgeface import zoo
-from edgeface.files import sha256, write_text
+from edgeface.files import files_of, sha256, write_text
 
 MANIFEST = DEMO / "zoo.sha256"
 
 
 def manifest(folder: Path = zoo.FOLDER) -> str:
     """A line a model, as ``sha256sum`` writes it: hash, two spaces, name."""
-    return "".join(f"{sha256(file)}  {file.name}\n" for file in sorted(folder.glob("*.tflite")))
+    return "".join(f"{sha256(file)}  {file.name}\n" for file in files_of(folder, ".tflite"))
 
 
 def write_manifest(path: Path = MANIFEST) -> Path:

@@ -17,7 +17,7 @@ from edgeface.convert.gate import GateReport, gate, require
 from edgeface.convert.make_card import make_card
 from edgeface.convert.variants import VARIANTS, Variant
 from edgeface.errors import InputError
-from edgeface.files import atomic_write, check_outputs, check_writable, sha256
+from edgeface.files import atomic_write, check_outputs, check_writable, remove_partial, sha256
 from edgeface.quantize.tflite_graph import read_graph
 
 if TYPE_CHECKING:
@@ -87,6 +87,9 @@ def convert_all(job: Job, variants: Sequence[Variant] | None = None) -> list[Con
         cards = [file.with_suffix(".json") for file in files]
         read = [job.model, *([job.qat] if job.qat else []), *(one for one in job.calibrations if Path(one).is_file())]
         check_outputs({"--out": (*files, *cards)}, read)
+        for file in map(conversion.path, VARIANTS.values()):
+            remove_partial(file)
+            remove_partial(file.with_suffix(".json"))
         for variant in variants:
             log.info("converting %s", variant.name)
             path = conversion.path(variant)

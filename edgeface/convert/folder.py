@@ -8,11 +8,12 @@ from pathlib import Path
 from edgeface.card import read_card
 from edgeface.convert.variants import VARIANTS
 from edgeface.errors import InputError
+from edgeface.files import files_of
 
 
 def tflite_files(folder: Path) -> list[Path]:
     """The folder's .tflite files, in the order of the variants. InputError where there are none."""
-    files = sorted(folder.glob("*.tflite"))
+    files = files_of(folder, ".tflite")
     if not files:
         got = "no such folder" if not folder.is_dir() else "none"
         raise InputError(f"{folder} must be a folder with .tflite files. Received: {got}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgeface.card import read_card
 from edgeface.errors import InputError, did_you_mean
+from edgeface.files import files_of
 
 FOLDER = Path(__file__).parent
 DEFAULT_VARIANT = "int8_qat"
@@ -45,7 +46,7 @@ def _packaged(file: Path) -> PackagedModel:
 
 def available() -> tuple[str, ...]:
     """Names of the packaged models, sorted; empty where the package ships none."""
-    return tuple(sorted(file.stem for file in FOLDER.glob("*.tflite")))
+    return tuple(file.stem for file in files_of(FOLDER, ".tflite"))
 
 
 def path(name: str) -> Path:

@@ -48,7 +48,10 @@ def test_a_model_s_own_crop_is_what_it_is_calibrated_and_checked_on(tiny_files, 
     save_model(model, tmp_path / "wide.keras", model_info(tiny.ACDC) | {"crop": {"rule": "square", "scale": 1.7}})
     (half,) = convert_all(Job(tmp_path / "wide.keras", tmp_path), [VARIANTS["float16"]])
     assert half.card.crop.scale == 1.7 and scales == [1.7], "the float16 overflow check"
+    left = half.path.with_name(f".{half.path.stem}.ab12cd34.tflite")
+    left.write_bytes(b"half")
     (poses,) = convert_all(Job(tmp_path / "wide.keras", tmp_path, outputs=("pose",)), [VARIANTS["int8_logits"]])
+    assert not left.exists(), "what a killed conversion left"
     assert scales[1:] == [1.7], "the calibrated twin"
     check_the_pose_alone(poses, model)
     gate(half.path, faces=2)

@@ -15,6 +15,7 @@ from edgeface.convert.tolerances import BOUNDS
 from edgeface.convert.variants import VARIANTS
 from edgeface.convert.worst_faces import picture_name
 from edgeface.errors import InputError
+from edgeface.files import files_of
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def read_entries(folders: Sequence[Path]) -> list[Entry]:
     entries = []
     order = list(VARIANTS)
     for folder in folders:
-        cards = {path: read_card(path) for path in sorted(folder.glob("*.tflite"))}
+        cards = {path: read_card(path) for path in files_of(folder, ".tflite")}
         if not cards:
             raise InputError(f"{folder} must be a folder with .tflite files. Received: none there")
         scored = _scored(folder / "parity.json")
