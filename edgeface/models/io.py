@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,11 @@ def read_info(path: str | Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             info = json.loads(archive.read(MEMBER))
-    except (zipfile.BadZipFile, OSError, json.JSONDecodeError) as error:
+    except RecursionError:
+        got = "JSON nested too deeply"
+        raise InputError(f"{path} must be a .keras file that edgeface wrote. Received: {got}") from None
+    # ValueError: not UTF-8, not JSON. RuntimeError: a password. NotImplementedError: another compression.
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, RuntimeError, NotImplementedError) as error:
         raise InputError(f"{path} must be a .keras file that edgeface wrote. Received: {error}") from None
     except KeyError:
         raise InputError(f"{path} must be a .keras file that edgeface wrote. Received: one without {MEMBER}") from None

@@ -21,6 +21,7 @@ from edgeface.datasets.load import load_set
 from edgeface.errors import InputError
 from edgeface.evaluation.evaluate import prepare, protocol_for
 from edgeface.evaluation.networks import deployed
+from edgeface.files import check_outputs
 from edgeface.head_pose import ANGLES
 from edgeface.models.grow import check_growth, grow
 from edgeface.models.io import config_of, load_model, model_info, save_model
@@ -61,10 +62,13 @@ def train(
         distribute: on all devices of all processes, see `edgeface.training.distribution`; not part of the config,
             since a run may go on with another number of them.
 
-    InputError: a folder with another config's run or another process, too many faces that cannot be read, a loss that
-    is not finite, a full disk; the same call goes on from the last checkpoint.
+    InputError: a folder with another config's run or another process, weights to start from that the run would replace,
+    too many faces that cannot be read, a loss that is not finite, a full disk; the same call goes on from the last
+    checkpoint.
     """
     out = Path(out)
+    if config.init and model is None:
+        check_outputs({"out": out / MODEL}, [config.init])
     if resume and already_trained(config, out, MODEL):
         log.info("%s: trained already", out / MODEL)
         return out / MODEL

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgeface.errors import InputError
-from edgeface.models.io import halve_model, load_model, model_info, save_model
+from edgeface.models.io import MEMBER, halve_model, load_model, model_info, read_info, save_model
 from tests.convert import tiny
 
 
@@ -81,3 +81,11 @@ def test_what_is_no_model_is_refused(tmp_path, name, must):
     (tmp_path / "model.keras").write_bytes(b"no archive")
     with pytest.raises(InputError, match=must):
         halve_model(tmp_path / "model.keras", tmp_path / name)
+
+
+@pytest.mark.parametrize("info", ["[" * 100_000, b"\xff\xfe", "{", "[]", '{"network": 1}'])
+def test_an_info_that_is_none_is_told_in_one_line(tmp_path, info):
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
+        archive.writestr(MEMBER, info)
+    with pytest.raises(InputError, match=r"model\.keras must be a \.keras file that edgeface wrote\. Received: "):
+        read_info(tmp_path / "model.keras")

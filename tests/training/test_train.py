@@ -206,6 +206,16 @@ def test_it_starts_from_another_model(finished):
         start_from(build(narrower), narrower, path)
 
 
+@pytest.mark.parametrize("resume", [True, False])
+def test_the_weights_it_starts_from_are_not_replaced(tmp_path, resume):
+    weights = tmp_path / "run" / "model.keras"
+    weights.parent.mkdir()
+    weights.write_bytes(b"weights")
+    with pytest.raises(InputError, match=r"out must not replace a file that is read\. Received: .*model\.keras"):
+        train(tiny.config(init=str(weights)), tmp_path / "run", resume=resume)
+    assert weights.read_bytes() == b"weights"
+
+
 def test_a_run_remembers_the_weights_it_began_with_when_others_lie_there_later(finished, tmp_path, monkeypatch):
     first = tmp_path / "first.keras"
     network, info = load_model(finished[0] / "model.keras")
