@@ -19,13 +19,17 @@ from edgeface.errors import InputError
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder (same suffix), renamed to ``path`` on success and removed otherwise.
 
-    An OSError (folder missing or read-only, disk full) becomes an InputError that names the final path.
+    A link stays, and what it leads to is replaced. A device, a pipe or a socket is refused: a rename would put a file
+    in its place. An OSError (folder missing or read-only, disk full) becomes an InputError that names the final path.
     """
     path = Path(path)
+    final = Path(os.path.realpath(path)) if path.is_symlink() else path
     aside: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+        if final.exists() and not (final.is_file() or final.is_dir()):
+            raise InputError(f"{path} must be a file. Received: a device, a pipe or a socket")
+        final.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=final.parent)
         os.close(handle)
         aside = Path(name)
         # mkstemp makes files private; give the final file the usual rights.
@@ -35,7 +39,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         yield aside
         with open(aside, "rb") as file:
             os.fsync(file.fileno())
-        os.replace(aside, path)
+        os.replace(aside, final)
         aside = None
     except OSError as error:
         raise InputError(f"{path} must be writable. Received: {error.strerror or error}") from error
@@ -92,14 +96,14 @@ def check_outputs(
     read: set[Any] = set()
     folders: set[Path] = set()
     for path in map(Path, inputs):
-        folders |= {path.resolve()} if path.is_dir() else set()
+        folders |= {_real(path)} if path.is_dir() else set()
         read |= _identities(path)
     written: dict[Any, str] = {}
     for option, value in outputs.items():
         several = [] if value is None else [value] if isinstance(value, str | Path) else value
         for path in map(Path, several):
             same = _identities(path)
-            inside = path.is_file() and not folders.isdisjoint(path.resolve().parents)
+            inside = path.is_file() and not folders.isdisjoint(_real(path).parents)
             if inside or not read.isdisjoint(same):
                 raise InputError(f"{option} must not replace a file that is read. Received: {path}")
             other = next((written[one] for one in same if one in written), None)
@@ -108,9 +112,14 @@ def check_outputs(
             written |= dict.fromkeys(same, option)
 
 
+def _real(path: Path) -> Path:
+    """`Path.resolve` raises where links lead in a circle; this does not."""
+    return Path(os.path.realpath(path))
+
+
 def _identities(path: Path) -> set[Any]:
     """What two names of one file have in common: where they lead to, and the file itself where it is there."""
-    found: set[Any] = {path.resolve()}
+    found: set[Any] = {_real(path)}
     with suppress(OSError):
         stat = path.stat()
         found |= {(stat.st_dev, stat.st_ino)}

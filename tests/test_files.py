@@ -59,6 +59,26 @@ def test_a_kill_keeps_the_old_file(tmp_path):
     assert path.read_text() == "old" and names(tmp_path) == ["a.txt"]
 
 
+def test_a_link_stays_and_its_file_is_replaced(tmp_path):
+    (tmp_path / "data").mkdir()
+    link = tmp_path / "link.txt"
+    link.symlink_to(tmp_path / "data" / "file.txt")
+    for text in ("new", "newer"):
+        write_text(link, text)
+        assert link.is_symlink() and (tmp_path / "data" / "file.txt").read_text() == text
+    assert names(tmp_path / "data") == ["file.txt"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are a POSIX matter")
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path / "link"):
+        with pytest.raises(InputError, match=r"must be a file\. Received: a device, a pipe or a socket"):
+            write_text(path, "x")
+    assert (tmp_path / "pipe").is_fifo() and names(tmp_path) == ["link", "pipe"]
+
+
 def test_a_full_disk_names_the_final_file(tmp_path, monkeypatch):
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
@@ -125,6 +145,10 @@ def test_no_output_may_be_an_input_or_another_output(tmp_path):
     for path in (read, str(read), link, hard, tmp_path / "no" / ".." / "read.png"):
         with pytest.raises(InputError, match=r"--csv must not replace a file that is read\. Received: "):
             check_outputs({"--out": None, "--csv": path}, [read])
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(InputError, match="--csv must not replace a file that is read"):
+        check_outputs({"--csv": loop}, [loop])
     with pytest.raises(InputError, match="--csv must be another file than --out"):
         check_outputs({"--out": [tmp_path / "a", tmp_path / "b"], "--csv": tmp_path / "b"}, [])
     with pytest.raises(InputError, match="--out must be another file than --out"):
