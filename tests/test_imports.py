@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from edgeface.cli.command import Group, every_command
 from edgeface.images import write_image
@@ -97,6 +98,7 @@ assert not loaded, loaded
     assert [line for line in ended(done) if not line.startswith("edgeface: ")] == []
 
 
+@pytest.mark.slow
 def test_the_others_name_their_extra(tmp_path):
     config = tmp_path / "any.toml"
     config.write_text('network = "acdc_n"\n[[sources]]\nset = "synthetic"\n')

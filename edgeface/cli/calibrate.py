@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from edgeface.convert.calibration_set import build, read_manifest
+    from edgeface.convert.calibration_set import build, read_manifest, refuse_evaluation
     from edgeface.datasets.load import load_set, set_folders
     from edgeface.files import check_outputs, write_json
 
@@ -40,11 +40,12 @@ def run(args: argparse.Namespace) -> int:
     if args.count is not None and args.count < 1:
         raise InputError(f"--count must be at least 1. Received: {args.count}")
     check_outputs({"--out": args.out}, set_folders(args.set, args.dir))
-    count = args.count
+    split, count = args.split or "train", args.count
+    refuse_evaluation(args.set, split, args.dir)
     if count is None:
-        faces = COUNT if args.set == "synthetic" else len(load_set(args.set, args.split or "train", root=args.dir))
+        faces = COUNT if args.set == "synthetic" else len(load_set(args.set, split, root=args.dir))
         count = min(COUNT, faces)
-    manifest, _ = build(args.set, count, args.split or "train", args.seed, args.dir)
+    manifest, _ = build(args.set, count, split, args.seed, args.dir)
     write_json(args.out, manifest.to_dict())
     print(coverage_table(manifest))
     print(f"wrote {args.out}")

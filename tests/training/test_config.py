@@ -29,6 +29,7 @@ def plain(tmp_path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_every_config_of_the_project_holds(path):
     config = load_config(path)
