@@ -33,7 +33,7 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
 
 
 def must_be_one_of(what: str, known: Iterable[str], received: object) -> str:
-    """The message for a word that is none of ``known``, with the nearest right one where there is one.
+    """The message for a word that is not among ``known``, with the nearest one that is.
 
     Args:
         what: What the word names: "set", "markup", "my.toml: key" ...

@@ -1,4 +1,4 @@
-"""What native code writes to stderr, held back: where something fails, it is shown or told in our own words."""
+"""Holds back what native code writes to stderr, and shows it where something fails."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def stored(path: Path) -> list[Row]:
 
 
 def stored_faces(path: Path) -> dict[str, np.ndarray]:
-    """{"what tells the row, joined by |, set/split head, nme, pose or yaw": a value a face} beside a file of rows."""
+    """{"the row's key, joined by |, set/split head, nme, pose or yaw": one value per face} beside a file of rows."""
     path = path.with_suffix(".npz")
     if not path.exists():
         return {}
@@ -56,7 +56,7 @@ def stored_faces(path: Path) -> dict[str, np.ndarray]:
 def comparable(rows: list[Row], name: str) -> list[Row]:
     """The rows of one number of steps: the largest that all arms have, or, failing one, that the most have.
 
-    name: the field that tells the arms.
+    name: the field that distinguishes the arms.
     """
     having: dict[int, set[str]] = {}
     for row in rows:

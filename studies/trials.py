@@ -153,7 +153,7 @@ def _end_with_parent() -> None:
 def sweep(path: Path, jobs: Sequence[Row], run_one: Callable[..., Row], command: str, again: bool = False) -> None:
     """Runs every job that has no row yet (all of them with ``again``: finished runs are scored anew, not trained).
 
-    jobs: what tells a row from all others, steps and seed among it; the arguments of ``run_one``.
+    jobs: what distinguishes a row from all others, steps and seed among it; the arguments of ``run_one``.
     """
     for i, job in enumerate(jobs, 1):
         if again or not any(all(row.get(k) == v for k, v in job.items()) for row in stored(path)):

@@ -19,7 +19,7 @@ from edgeface.training.backend import start_keras
 
 MIB = 1 << 20
 PROBED = 200
-"""Faces of each source from which the size of all is told beforehand."""
+"""Faces of each source from which the size of the whole is estimated beforehand."""
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,6 +1,6 @@
 """The contract in one picture, docs/contract.png: crop, input, outputs, and what the three angles mean.
 
-Drawn by the code that it tells of, on faces rendered by the project; written by ``python -m convert.release.pictures``.
+Drawn by the code that it describes, on rendered faces; written by ``python -m convert.release.pictures``.
 """
 
 from __future__ import annotations

@@ -232,7 +232,7 @@ def lag_frames(seen: np.ndarray, truth: np.ndarray) -> float:
 
 
 def doubt() -> dict[str, Any]:
-    """How often `LOST_RATIO` doubts a face in vain, and how often it doubts what is none, for every packaged model.
+    """False alarms of `LOST_RATIO` on faces, and its detections on backgrounds, for every packaged model.
 
     At the chosen threshold and at others. The level is the face's spread in its true box. The next frame's crops:
     shaken by 5 % of the box (the face is there), a whole box aside (it is not, or hardly), and in the same place of a

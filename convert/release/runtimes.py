@@ -31,7 +31,7 @@ def model_of(stem: str) -> str:
 
 
 def files() -> list[Path]:
-    """Every model's converted variants in runs/, and the packaged files that are none of those."""
+    """Every model's converted variants in runs/, and the packaged files that are not among them."""
     models = sorted({model_of(name) for name in zoo.available()})
     converted = [RUNS / model / f"{model}_{variant}.tflite" for model in models for variant in VARIANTS]
     found = [path for path in converted if path.is_file()]

@@ -52,7 +52,7 @@ EXTRA_OF = {"tensorflow": "convert", "jinja2": "convert", "jax": "jax"}
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `edgeface` with these arguments (default: the process's); returns the exit status.
 
-    2: bad input, told in one line on stderr. 130: interrupted. What else a command returns is in its --help.
+    2: bad input, reported in one line on stderr. 130: interrupted. What else a command returns is in its --help.
     """
     return run_program(_parser(), argv)
 

@@ -106,7 +106,7 @@ def build(
         prog=prog,
         usage="%(prog)s COMMAND ...",
         description="\n".join(lines),
-        epilog=f"{_listed(examples)}\n\n{prog} COMMAND --help says more. Exit status 2: wrong input, told in one line.",
+        epilog=f"{_listed(examples)}\n\n{prog} COMMAND --help says more. Exit status 2: wrong input, in one line.",
     )
     if version:
         parser.add_argument("--version", action="version", version=version)

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--size", nargs=2, type=int, metavar=("W", "H"), help="picture size to ask of a camera")
     parser.add_argument("--limit", type=int, metavar="N", help="stop after N frames")
-    add_drawings(parser, "a frame", "a face and frame", "VIDEO", "write the drawn video: .mp4, .avi, .mov or .mkv")
+    add_drawings(parser, "frame", "face and frame", "VIDEO", "write the drawn video: .mp4, .avi, .mov or .mkv")
     parser.add_argument("--no-window", action="store_true", help="show no window")
 
 

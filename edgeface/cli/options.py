@@ -32,13 +32,13 @@ def add_drawings(parser: argparse.ArgumentParser, line: str, row: str, out: str,
 
     Args:
         parser: The command's.
-        line: What one line of --json is for: "an image".
-        row: What one row of --csv is for: "a face".
+        line: What one line of --json is for: "image".
+        row: What one row of --csv is for: "face".
         out: What --out takes: "PATH".
         drawn: What --out does.
     """
-    parser.add_argument("--json", action="store_true", help=f"print one JSON object a line, one line {line}")
-    parser.add_argument("--csv", metavar="PATH", help=f"write one row {row} into this file")
+    parser.add_argument("--json", action="store_true", help=f"print JSON, one object per line, one line per {line}")
+    parser.add_argument("--csv", metavar="PATH", help=f"write one row per {row} into this file")
     parser.add_argument("--out", metavar=out, help=drawn)
     parser.add_argument("--spread", action="store_true", help="draw how wide each landmark's attention map is")
 

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="predictions per detected face (default: 2)",
     )
-    add_drawings(parser, "an image", "a face", "PATH", "draw into this image; with several IMAGEs, into this folder")
+    add_drawings(parser, "image", "face", "PATH", "draw into this image; with several IMAGEs, into this folder")
 
 
 def run(args: argparse.Namespace) -> int:

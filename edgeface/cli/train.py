@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     from edgeface.training.backend import start_keras
     from edgeface.training.config_file import load_config
 
-    # A config that is wrong is told before seconds go by on starting Keras.
+    # A wrong config is reported before Keras starts, which takes seconds.
     config = load_config(args.config, args.override)
     start_keras(args.distribute)
 

@@ -91,7 +91,7 @@ def build(
 
 
 def read_manifest(path: str | Path, root: str | Path | None = None) -> Manifest:
-    """The manifest of a file; InputError where it is none, of another format or of faces to evaluate on.
+    """Reads a manifest; InputError where the file is not one, has another format or lists evaluation faces.
 
     Args:
         path: The manifest.

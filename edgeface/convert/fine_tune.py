@@ -68,7 +68,7 @@ class FineTune:
             raise InputError(f"distill must be in [0, 1]. Received: {self.distill}")
         if self.calibration not in qat.METHODS:
             raise InputError(must_be_one_of("calibration", qat.METHODS, self.calibration))
-        qat.Recipe(ranges=self.ranges)  # refuses what is none
+        qat.Recipe(ranges=self.ranges)  # refuses an unknown method
 
 
 def fine_tune(

@@ -1,1 +1,1 @@
-"""Annotated faces: one reader a dataset, and the rendered default."""
+"""Annotated faces: one reader per dataset, and the rendered default."""

@@ -125,7 +125,7 @@ def _of_layout(layout: Layout, folder: Path) -> Listing:
 
 
 def _of_pack(folder: Path, split: str | None) -> Listing:
-    """An entry a record, so that every broken one is told; InputError where the annotations are none."""
+    """One entry per record, so that every broken one is reported; InputError where the file is not annotations."""
     entries = []
     for where, record in packs.records(folder, split):
         file = record.get("file")

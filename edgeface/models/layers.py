@@ -1,6 +1,6 @@
 """Layers that standard Keras lacks: the expectation heads, which stay float in every int8 file.
 
-``quantization = KeepFloat()`` tells `edgeface.quantize` to leave a layer in float32: an int8 softmax has a fixed step
+``quantization = KeepFloat()`` makes `edgeface.quantize` leave a layer in float32: an int8 softmax has a fixed step
 of 1/256, while most of a spatial softmax's mass lies in cells below it. The max-subtracted, reduced form used here
 (exp, sums, one division) also keeps the TFLite converter from turning the head into int8 by itself.
 """

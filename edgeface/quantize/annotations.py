@@ -1,4 +1,4 @@
-"""What a custom layer tells the quantizer: ``quantization = KeepFloat() | SameScale() | FixedRange(low, high)``.
+"""How a custom layer is to be quantized: ``quantization = KeepFloat() | SameScale() | FixedRange(low, high)``.
 
 Set on the class or on one layer before `quantize_aware`:
 

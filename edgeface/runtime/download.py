@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from edgeface.errors import InputError
-from edgeface.files import write_bytes
+from edgeface.files import sha256, write_bytes
 
 YUNET_NAME = "face_detection_yunet_2026may.onnx"
 YUNET_URL = f"https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/{YUNET_NAME}"
@@ -42,7 +42,7 @@ def yunet_file() -> Path:
     """
     path = cache_folder() / YUNET_NAME
     try:
-        if path.is_file() and _sha256(path.read_bytes()) == YUNET_SHA256:
+        if path.is_file() and sha256(path) == YUNET_SHA256:
             return path
     except OSError as error:
         raise _missing(path, f"{path} cannot be read ({error.strerror or error})") from None
@@ -51,7 +51,7 @@ def yunet_file() -> Path:
         data = _download(YUNET_URL)
     except (OSError, HTTPException, ValueError) as error:  # urllib's own errors are OSErrors
         raise _missing(path, f"{type(error).__name__} on {YUNET_URL}") from None
-    if _sha256(data) != YUNET_SHA256:
+    if hashlib.sha256(data).hexdigest() != YUNET_SHA256:
         raise _missing(path, f"another file than the detector at {YUNET_URL}")
     write_bytes(path, data)
     return path
@@ -69,10 +69,6 @@ def _download(url: str) -> bytes:
             if time.monotonic() > deadline:
                 raise TimeoutError("the download takes too long")
     return bytes(data)
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _missing(path: Path, reason: str) -> InputError:

@@ -57,7 +57,7 @@ class FaceFinder:
             bgr: The array's channels are blue, green, red, as OpenCV gives them.
 
         Raises:
-            InputError: an image that is none.
+            InputError: what is given is not an image.
         """
         image = rgb_image(image, bgr)
         found = [face for box, angle in self._places(image) if (face := self._predict(image, box, angle)) is not None]
@@ -117,7 +117,7 @@ def find_faces(
         any_turn: Also find faces that lie or stand on their head.
 
     Raises:
-        InputError: an image, a model or a detector that is none, or a detector that cannot be downloaded.
+        InputError: the image, model or detector is not one, or the detector cannot be downloaded.
     """
     image = rgb_image(image, bgr)
     predictor, found_by = _loaded(str(model)), _detector(None if detector is None else str(detector))

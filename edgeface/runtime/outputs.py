@@ -33,7 +33,7 @@ class Output(Protocol):
 
 
 class JsonLines:
-    """One JSON object a frame, flushed at once. A reader that leaves ends the loop, and the other outputs are kept."""
+    """One JSON object per frame, flushed at once. A reader that leaves ends the loop; the other outputs are kept."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
@@ -60,7 +60,7 @@ def tracked_face_json(tracked: TrackedFace) -> dict[str, Any]:
 
 
 class CsvRows:
-    """One row a face and frame."""
+    """One row per face and frame."""
 
     def __init__(self, stream: TextIO, markup: str, name: str | Path = "the CSV file") -> None:
         """name: the file as errors call it."""

@@ -92,7 +92,7 @@ class Predictor:
             bgr: The array's channels are blue, green, red, as OpenCV gives them.
 
         Raises:
-            InputError: an image or a box that is none, or a box that does not overlap the image.
+            InputError: not an image, not a box, or a box that does not overlap the image.
         """
         image = rgb_image(image, bgr)
         scale = self.model.card.crop.scale

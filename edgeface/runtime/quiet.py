@@ -1,4 +1,4 @@
-"""OpenCV without its own words on stderr, where an error is told by us."""
+"""Silences OpenCV's own messages on stderr where the package reports the error itself."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ class Tracker:
             time_s: When it was taken, for the smoothing; None: frames are 1/30 s apart.
 
         Raises:
-            InputError: an image that is none.
+            InputError: what is given is not an image.
         """
         check_image(image)
         self._frame += 1

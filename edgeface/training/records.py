@@ -55,6 +55,6 @@ def environment() -> dict[str, Any]:
 
 
 def lowered_precision() -> dict[str, str]:
-    """{"onednn_fpmath": mode} where TensorFlow's oneDNN was told to multiply float32 in fewer bits; else {}."""
+    """{"onednn_fpmath": mode} where TensorFlow's oneDNN is set to multiply float32 in fewer bits; else {}."""
     mode = os.environ.get("TF_SET_ONEDNN_FPMATH_MODE")
     return {"onednn_fpmath": mode} if mode else {}

@@ -1,7 +1,7 @@
 """AFLW's yaw beside that of a head fitted to the same face's 68 points: ``python -m studies.aflw_yaw_scale.study``.
 
 AFLW's yaw comes from a mean head fitted to up to 21 marked points, so it is a convention of its own. The
-line of least squares over the training faces tells by how much a fitted head's yaw must be stretched to teach it
+line of least squares over the training faces shows by how much a fitted head's yaw must be stretched to teach it
 (`SourceConfig.yaw_scale`). How far the labels lie from that line, on training and on test faces, is how far two
 measures of one face are apart when both know its marked points, which a network does not.
 

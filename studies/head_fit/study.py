@@ -58,7 +58,7 @@ def constants(values: dict[str, float]) -> Iterator[None]:
 
 
 def figures(laid_deg: np.ndarray, true_deg: np.ndarray) -> dict[str, Any]:
-    """Of poses (N, 3): mean absolute and median signed errors, and by how much of a degree a true degree of yaw and of
+    """Errors of poses (N, 3): mean absolute and median signed errors, and by how much of a degree a true degree of yaw and of
     pitch is understated (slope of the signed error over the truth)."""
     error = laid_deg - true_deg
     out: dict[str, Any] = {"n": len(error)}

@@ -5,7 +5,7 @@ training labels there. The shifts were chosen on aflw2000_3d val, so a score on 
 fitted to these very faces. How much that is: the shifts that would bring a network's answers nearest to the annotation
 are found on one half of the faces and tried on the other, and the other way round, beside those found on all.
 
-Writes labels.json beside this file, a row a network. Needs the folder of annotated faces (EDGEFACE_FACES).
+Writes labels.json beside this file, one row per network. Needs the folder of annotated faces (EDGEFACE_FACES).
 """
 
 from __future__ import annotations

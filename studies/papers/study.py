@@ -11,7 +11,7 @@ maps alone and read by their arg max, with a quarter of a cell's offset towards 
 Every arm is trained from ``--seeds`` seeds on the same batches for the same steps by `configs/papers_*.toml`; layers
 that two arms share start from the same weights. `studies.paired` compares them face by face.
 
-Runs lie in runs/trials and go on where they were; papers.json beside this file grows by a row a run.
+Runs are kept in runs/trials and resume; papers.json beside this file gains one row per run.
 Needs the folder of annotated faces (EDGEFACE_FACES).
 """
 

@@ -6,7 +6,7 @@ by |yaw|, and the pose error after a nod in proportion to the squared sine of ya
 fitted to these very faces; beside it stands what half of them choose, tried on the other half. Near profile pitch and
 roll multiply such a nod several times over; the geodesic distance does not.
 
-Writes profile_nod.json beside this file, a row a network. Needs the folder of annotated faces (EDGEFACE_FACES).
+Writes profile_nod.json beside this file, one row per network. Needs the folder of annotated faces (EDGEFACE_FACES).
 """
 
 from __future__ import annotations

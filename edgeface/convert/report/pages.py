@@ -61,7 +61,7 @@ def html(report: dict[str, Any]) -> str:
 
 
 def terminal_table(report: dict[str, Any]) -> str:
-    """The figures, for the terminal: a line a file and test set."""
+    """The figures, for the terminal: one line per file and test set."""
     heads = [("KB", 8), ("ms", 8), ("faster", 8), ("MB used", 9), ("NME %", 8), ("delta", 8), ("pose", 8), ("delta", 8),
              ("jitter", 8)]  # fmt: skip
     lines = [f"{'file':<34}" + "".join(f"{name:>{width}}" for name, width in heads) + "  parity"]

@@ -77,7 +77,7 @@ def pareto(report: dict[str, Any], test_set: str, axis: str, figure: str = "nme"
 
 
 def ced_curves(report: dict[str, Any], test_set: str) -> str | None:
-    """The share of faces with an error below each value, a line a file; None where no curve was kept."""
+    """The share of faces with an error below each value, one line per file; None where no curve was kept."""
     rows = [(row["name"], score_on(row, test_set)) for row in report["rows"]]
     rows = [(name, score) for name, score in rows if score and score["ced"]]
     if not rows:

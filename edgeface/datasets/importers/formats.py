@@ -21,7 +21,7 @@ from edgeface.files import read_json
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
-def read_coco(source: Path, size: int, names: tuple[str, ...]) -> Iterator[Marked]:
+def read_coco(source: Path, size: int) -> Iterator[Marked]:
     """COCO keypoints: ``images`` and ``annotations`` with ``keypoints`` x, y, v in the markup's order.
 
     v: 0 not marked, 1 marked though hidden, 2 seen.
@@ -51,17 +51,17 @@ def _coco_points(record: dict[str, Any], size: int) -> tuple[np.ndarray, np.ndar
     return points, codes > 1
 
 
-def read_cvat(source: Path, size: int, names: tuple[str, ...]) -> Iterator[Marked]:
+def read_cvat(source: Path, size: int) -> Iterator[Marked]:
     """CVAT for images 1.1: ``<points>`` with all points of a face, or a ``<skeleton>`` with one element for each."""
     for path in files_in(source, ".xml"):
         for image in read_xml(path).iter("image"):
             file = image.get("name", "")
             for index, element in enumerate(e for e in image if e.tag in ("points", "skeleton")):
                 where = f"{path}, {file}, face {index}"
-                yield _read(where, file, lambda element=element: _cvat_points(element, size, names))
+                yield _read(where, file, lambda element=element: _cvat_points(element, size))
 
 
-def _cvat_points(element, size: int, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray | None]:
+def _cvat_points(element, size: int) -> tuple[np.ndarray, np.ndarray | None]:
     if element.tag == "points":
         values = [pair.split(",") for pair in element.get("points", "").split(";") if pair]
         return pairs(values, size) - EDGE, None
@@ -71,14 +71,14 @@ def _cvat_points(element, size: int, names: tuple[str, ...]) -> tuple[np.ndarray
             continue
         (x, y), label = pairs([point.get("points", "").split(",")], 1)[0], point.get("label", "")
         marks[label], hidden[label] = (x - EDGE, y - EDGE), (float(point.get("occluded") == "1"), 0.0)
-    points = points_of(marks, size, names)
-    return points, points_of(hidden, size, names)[:, 0] == 0
+    points = points_of(marks, size)
+    return points, points_of(hidden, size)[:, 0] == 0
 
 
-def read_labelme(source: Path, size: int, names: tuple[str, ...]) -> Iterator[Marked]:
-    """labelme: one JSON file an image. A face is a shape with all its points, or points with labels of their own.
+def read_labelme(source: Path, size: int) -> Iterator[Marked]:
+    """labelme: one JSON file per image. A face is a shape with all its points, or points with labels of their own.
 
-    Points of several faces in one image are told apart by ``group_id``.
+    Points of several faces in one image are distinguished by ``group_id``.
     """
     for path in files_in(source, ".json"):
         data = read_json(path)
@@ -96,7 +96,7 @@ def read_labelme(source: Path, size: int, names: tuple[str, ...]) -> Iterator[Ma
                 yield _read(where, file, lambda s=shape: (pairs(s.get("points") or [], size) - EDGE, None))
         for group, shapes in single.items():
             where = f"{path}, group {group}"
-            yield _read(where, file, lambda shapes=shapes: (points_of(_labelme_marks(shapes), size, names), None))
+            yield _read(where, file, lambda shapes=shapes: (points_of(_labelme_marks(shapes), size), None))
 
 
 def _labelme_marks(shapes: list[dict]) -> dict[str, tuple[float, float]]:
@@ -104,14 +104,16 @@ def _labelme_marks(shapes: list[dict]) -> dict[str, tuple[float, float]]:
     for shape in shapes:
         label = str(shape.get("label"))
         if label in marks:
-            raise InputError(f"a point must be marked once, or faces told apart by group_id. Received: {label!r} twice")
+            raise InputError(
+                f"a point must be marked once, or faces distinguished by group_id. Received: {label!r} twice"
+            )
         x, y = pairs(shape.get("points") or [], 1)[0]
         marks[label] = (x - EDGE, y - EDGE)
     return marks
 
 
-def read_labelstudio(source: Path, size: int, names: tuple[str, ...]) -> Iterator[Marked]:
-    """Label Studio's JSON export: key points in percent of the image; faces told apart by ``parentID``."""
+def read_labelstudio(source: Path, size: int) -> Iterator[Marked]:
+    """Label Studio's JSON export: key points in percent of the image; faces distinguished by ``parentID``."""
     for path in files_in(source, ".json"):
         tasks = read_json(path)
         if not isinstance(tasks, list):
@@ -128,7 +130,7 @@ def read_labelstudio(source: Path, size: int, names: tuple[str, ...]) -> Iterato
                         faces[result.get("parentID")].append(result)
                 for face, results in faces.items():
                     where = f"{path}, task {task.get('id', index)}, face {face}"
-                    yield _read(where, file, lambda r=results: (points_of(_percent_marks(r), size, names), None))
+                    yield _read(where, file, lambda r=results: (points_of(_percent_marks(r), size), None))
 
 
 def _percent_marks(results: list[dict]) -> dict[str, tuple[float, float]]:
@@ -155,7 +157,7 @@ def _plain_name(value: str) -> str:
     return unquote(local[0] if local else parsed.path)
 
 
-def read_dlib(source: Path, size: int, names: tuple[str, ...]) -> Iterator[Marked]:
+def read_dlib(source: Path, size: int) -> Iterator[Marked]:
     """dlib's imglab: ``<image file><box><part name x y/>``; a box marked ``ignore`` is no face."""
     for path in files_in(source, ".xml"):
         for image in read_xml(path).iter("image"):
@@ -171,15 +173,14 @@ def read_dlib(source: Path, size: int, names: tuple[str, ...]) -> Iterator[Marke
                         points_of(
                             {p.get("name", ""): (number(p.get("x"), "x"), number(p.get("y"), "y")) for p in parts},
                             size,
-                            names,
                         ),
                         None,
                     ),
                 )
 
 
-def read_pts(source: Path, size: int, names: tuple[str, ...]) -> Iterator[Marked]:
-    """iBUG's ``.pts``: one file a face, beside its image."""
+def read_pts(source: Path, size: int) -> Iterator[Marked]:
+    """iBUG's ``.pts``: one file per face, beside its image."""
     for path in files_in(source, ".pts"):
         beside = [path.with_suffix(s) for low in IMAGE_SUFFIXES for s in (low, low.upper())]
         image = next((p for p in beside if p.is_file()), None)

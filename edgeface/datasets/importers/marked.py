@@ -33,30 +33,24 @@ class Marked:
     problem: str = ""
 
 
-def points_of(marks: Mapping[str, tuple[float, float]], size: int, names: tuple[str, ...] = ()) -> np.ndarray:
+def points_of(marks: Mapping[str, tuple[float, float]], size: int) -> np.ndarray:
     """{label: (x, y)} -> (size, 2) in the markup's order, NaN where a label is missing.
 
-    A label is one of ``names``, or ends in the point's number. Numbers count from 0; from 1 where ``size`` occurs and
-    0 does not.
+    A label ends in its point's number. Numbers count from 0; from 1 where ``size`` occurs and 0 does not.
 
     Raises:
         InputError: a label that is no point of the markup, or two for one point.
     """
-    index = {name: number for number, name in enumerate(names)}
     numbers = {}
     for label in marks:
         found = re.search(r"(\d+)$", label.strip())
-        if label in index:
-            numbers[label] = index[label]
-        elif found:
-            numbers[label] = int(found.group(1))
-        else:
-            raise InputError(f"a point's label must be its number or its name. Received: {label!r}")
-    counted = [number for label, number in numbers.items() if label not in index]
-    first = 1 if size in counted and 0 not in counted else 0
+        if not found:
+            raise InputError(f"a point's label must end in its number. Received: {label!r}")
+        numbers[label] = int(found.group(1))
+    first = 1 if size in numbers.values() and 0 not in numbers.values() else 0
     points = np.full((size, 2), np.nan)
     for label, (x, y) in marks.items():
-        number = numbers[label] - (0 if label in index else first)
+        number = numbers[label] - first
         if not 0 <= number < size:
             raise InputError(f"a point's number must be within the markup's {size} points. Received: {label!r}")
         if np.isfinite(points[number]).any():

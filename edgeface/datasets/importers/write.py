@@ -14,11 +14,11 @@ import numpy as np
 
 from edgeface.datasets.importers import formats
 from edgeface.datasets.importers.marked import Marked
-from edgeface.errors import InputError
+from edgeface.errors import InputError, must_be_one_of
 from edgeface.files import write_json
 from edgeface.markup import Markup, markup
 
-FORMATS: dict[str, Callable[[Path, int, tuple[str, ...]], Iterator[Marked]]] = {
+FORMATS: dict[str, Callable[[Path, int], Iterator[Marked]]] = {
     "coco": formats.read_coco,
     "cvat": formats.read_cvat,
     "labelme": formats.read_labelme,
@@ -64,7 +64,7 @@ def import_faces(
         InputError: an unknown format or markup, a folder that exists, a source that cannot be read, no usable face.
     """
     if format not in FORMATS:
-        raise InputError(f"format must be one of {', '.join(FORMATS)}. Received: {format!r}")
+        raise InputError(must_be_one_of("format", FORMATS, format))
     if not 0 <= test_share < 1:
         raise InputError(f"the share of test images must be at least 0 and below 1. Received: {test_share}")
     scheme, source, out = _markup(markup_name), Path(source), Path(out)
@@ -73,7 +73,7 @@ def import_faces(
     roots = [Path(images)] if images is not None else [source if source.is_dir() else source.parent]
     roots += [root / "images" for root in roots]
     records, skipped, copies = [], [], _Copies(out / "images")
-    for face in FORMATS[format](source, scheme.size, ()):
+    for face in FORMATS[format](source, scheme.size):
         problem = face.problem
         image = None if problem else _found(face.file, roots)
         if not problem and image is None:

@@ -107,7 +107,7 @@ def _check_tables(database: sqlite3.Connection, path: Path) -> None:
 
 
 def _row(row: tuple, points: np.ndarray | None, problem: str = "") -> Row:
-    """SQLite columns hold values of any type: one that is none of the column's own makes the face a broken one."""
+    """SQLite columns hold values of any type: one of another type than the column's makes its face a broken one."""
     face_id, filepath, *rest = row
     unknown = np.full((POINTS, 2), np.nan)
     try:
